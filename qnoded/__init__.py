@@ -1,0 +1,1 @@
+"""qnoded: the open daemon that runs a node of a QKD / entanglement network."""
