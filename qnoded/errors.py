@@ -59,3 +59,7 @@ class GarbledRecording(FormatError):
 
 class DisorderedTags(FormatError):
     """Tags run backwards by more than the repair window."""
+
+
+class UnreadableRecording(FormatError):
+    """The file is missing, is a folder, or the operating system does not let it be read."""

@@ -7,6 +7,7 @@ that both ends share once the clock model is applied (alice's).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -121,6 +122,19 @@ class DetectionEpoch:
         return int(self.tag_ps.size)
 
 
+def joined(epochs: Sequence[DetectionEpoch]) -> DetectionEpoch:
+    """Return the clicks of following epochs of one side as one epoch."""
+    if not epochs:
+        return DetectionEpoch(np.empty(0, np.uint8), np.empty(0, np.int64), 0, 0)
+    return DetectionEpoch(
+        np.concatenate([epoch.detector for epoch in epochs]),
+        np.concatenate([epoch.tag_ps for epoch in epochs]),
+        epochs[0].start_ps,
+        epochs[-1].stop_ps,
+        tuple(gap for epoch in epochs for gap in epoch.gaps),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class ClockModel:
     """How bob's clock runs against alice's: ``bob = alice + offset + frequency_error * (alice - reference)``.
@@ -213,6 +227,8 @@ class RecordingInfo:
     """What a reader should know, such as the tagger's name; for people."""
     simulated: bool = False
     """True if any simulated instrument took part; stays with everything that is derived from it."""
+    angles_deg: dict[str, dict[str, float]] = field(default_factory=dict)
+    """Angles of linear analysers that the file carries, side -> detector name -> degrees."""
 
 
 @dataclass(slots=True)

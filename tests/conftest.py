@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import threading
 from collections.abc import Iterator
@@ -28,11 +27,19 @@ def recordings() -> Path:
 
 
 @pytest.fixture(autouse=True)
-def nothing_left_behind() -> Iterator[None]:
+def nothing_left_behind(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Fail a test that leaves a running thread or an unfinished asyncio task."""
+    loops: list[asyncio.AbstractEventLoop] = []
+    make_loop = asyncio.DefaultEventLoopPolicy.new_event_loop
+
+    def remembered(policy: asyncio.DefaultEventLoopPolicy) -> asyncio.AbstractEventLoop:
+        loops.append(make_loop(policy))
+        return loops[-1]
+
+    monkeypatch.setattr(asyncio.DefaultEventLoopPolicy, "new_event_loop", remembered)
     threads_before = set(threading.enumerate())
     yield
     left = [thread for thread in threading.enumerate() if thread not in threads_before and thread.is_alive()]
     assert not left, f"the test left threads running: {left}"
-    tasks = [task for task in gc.get_objects() if isinstance(task, asyncio.Task) and not task.done()]
+    tasks = [task for loop in loops for task in asyncio.all_tasks(loop)]
     assert not tasks, f"the test left asyncio tasks unfinished: {tasks}"
