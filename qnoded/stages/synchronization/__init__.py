@@ -1,0 +1,1 @@
+"""Clock synchronization: acquire the offset and the frequency error of bob's clock once, then track them."""
