@@ -1,0 +1,87 @@
+"""What is measured in one epoch: coincidences, accidentals, sifted bits. All that is kept of it is small."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from qnoded.analysis.alignment import AlignedEpoch
+from qnoded.kernels.tagging import CHANNELS, count_channels
+from qnoded.records import I64, ClockModel, DetectionEpoch, Receiver, SiftedEpoch
+from qnoded.stages.coincidence import Mapper, all_pairs, find
+from qnoded.stages.differences import TimeDifferences, time_differences
+from qnoded.stages.sifting import sift
+from qnoded.stages.synchronization.tracking import TrackingReport
+from qnoded.stages.tagging import MultiClick, MultiClicks, resolve_multi_clicks
+
+DIFFERENCE_PAIRS: Final = 4000
+"""Pairs per epoch whose time differences are kept for the window recommendation and the plots."""
+DIFFERENCE_WINDOWS: Final = 3
+"""They are kept up to so many windows to each side, so that the accidental floor beside the peak is seen."""
+
+
+@dataclass(frozen=True, slots=True)
+class EpochResult:
+    """What is kept of one epoch."""
+
+    start_ps: int
+    """Alice's clock."""
+    stop_ps: int
+    pairs: I64
+    """int64[n, m], all pairs of clicks within the window."""
+    displaced: I64
+    """int64[n, m], pairs in the displaced windows, summed."""
+    displaced_windows: int
+    alice_clicks: I64
+    """int64[n], clicks per detector after dead times."""
+    bob_clicks: I64
+    sifted: tuple[SiftedEpoch, SiftedEpoch]
+    multi_clicks: tuple[MultiClicks, MultiClicks]
+    clock: ClockModel
+    """Bob's clock as a line from the start."""
+    tracking: TrackingReport | None
+    """None with a shared clock."""
+    differences: TimeDifferences
+    """Of a sample of its pairs, in a range that shows the floor beside the peak."""
+
+
+def measure(
+    aligned: AlignedEpoch,
+    receivers: tuple[Receiver, Receiver],
+    window_ps: int,
+    multi_click: MultiClick,
+    seed: int,
+    over: Mapper,
+) -> EpochResult:
+    """Count and sift the coincidences of one epoch.
+
+    All pairs are counted for the estimate: their accidentals follow from the rates alone. Bits come from one-to-one
+    coincidences, after clicks at once have been resolved on each side.
+    """
+    alice, bob = aligned.alice, aligned.bob
+    shape = len(receivers[0]), len(receivers[1])
+    one_alice, many_alice = resolve_multi_clicks(alice, window_ps, multi_click, seed)
+    one_bob, many_bob = resolve_multi_clicks(bob, window_ps, multi_click, seed + 1)
+    index = find(one_alice, one_bob, window_ps, shape, over=over)
+    return EpochResult(
+        start_ps=alice.start_ps,
+        stop_ps=alice.stop_ps,
+        pairs=all_pairs(alice, bob, window_ps, shape, over=over),
+        displaced=index.displaced,
+        displaced_windows=index.displaced_windows,
+        alice_clicks=_counts(alice, shape[0]),
+        bob_clicks=_counts(bob, shape[1]),
+        sifted=sift(index, one_alice, one_bob, *receivers),
+        multi_clicks=(many_alice, many_bob),
+        clock=aligned.clock,
+        tracking=aligned.tracking,
+        differences=time_differences(alice, bob, DIFFERENCE_WINDOWS * window_ps, DIFFERENCE_PAIRS),
+    )
+
+
+def _counts(epoch: DetectionEpoch, detectors: int) -> I64:
+    counts = np.zeros(CHANNELS, np.int64)
+    count_channels(epoch.detector, counts)
+    return counts[:detectors]

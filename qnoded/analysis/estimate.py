@@ -1,0 +1,131 @@
+"""All numbers that the counts of a link allow, put together from the estimation stages."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from qnoded.analysis.epochs import EpochResult
+from qnoded.analysis.survey import Survey
+from qnoded.records import F64, I64
+from qnoded.stages.artefacts import Artefact, coincidence_artefacts
+from qnoded.stages.differences import TimeDifferences, gathered
+from qnoded.stages.estimation import (
+    AsymptoticKeyRate,
+    BellTest,
+    BiasTest,
+    Car,
+    Heralding,
+    Pattern,
+    Proportion,
+    Qber,
+    WindowRecommendation,
+    asymptotic_key_rate,
+    bias_tests,
+    car,
+    chsh_from_matrix,
+    heralding,
+    proportion,
+    qber,
+    read_pattern,
+    recommend_window,
+)
+from qnoded.stages.estimation.outcomes import shared_bases
+from qnoded.stages.tagging import MultiClicks
+from qnoded.units import seconds
+
+
+@dataclass(frozen=True, slots=True)
+class LinkEstimate:
+    """What a link's counts say."""
+
+    duration_s: float
+    """Time of all epochs that were measured."""
+    matrix: I64
+    """int64[n, m], all pairs of clicks within the window: every click as often as it meets one."""
+    accidentals: F64
+    """float64[n, m], of them expected by chance."""
+    accidental_windows: int
+    alice_clicks: I64
+    """int64[n], clicks per detector in that time, after dead times."""
+    bob_clicks: I64
+    qber: Qber | None
+    """Of the matrix; None where the sides have no basis in common or no pair was found."""
+    sifted_bits: int
+    """One bit a pair, each click used once, clicks at once resolved."""
+    sifted_qber: Proportion
+    multi_clicks: tuple[MultiClicks, MultiClicks]
+    car: Car
+    heralding: Heralding | None
+    bell: BellTest
+    biases: tuple[BiasTest, ...]
+    key_rate: AsymptoticKeyRate | None
+    window: WindowRecommendation | None
+    patterns: tuple[Pattern, ...]
+    artefacts: tuple[Artefact, ...]
+    """Those that only coincidences show."""
+    differences: TimeDifferences
+    """A sample, for the plots."""
+
+
+def estimate_link(
+    survey: Survey, epochs: Sequence[EpochResult], window_ps: int, sifted_bits: int, sifted_errors: int
+) -> LinkEstimate:
+    """Put the counts of all epochs together and say what they mean."""
+    alice, bob = survey.alice, survey.bob
+    shape = len(alice), len(bob)
+    matrix, displaced = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
+    alice_clicks, bob_clicks = np.zeros(shape[0], np.int64), np.zeros(shape[1], np.int64)
+    many_alice, many_bob = MultiClicks(), MultiClicks()
+    for epoch in epochs:
+        matrix += epoch.pairs
+        displaced += epoch.displaced
+        alice_clicks += epoch.alice_clicks
+        bob_clicks += epoch.bob_clicks
+        many_alice, many_bob = many_alice + epoch.multi_clicks[0], many_bob + epoch.multi_clicks[1]
+    windows = epochs[0].displaced_windows if epochs else 1
+    accidentals = displaced / windows
+    duration_s = sum(seconds(epoch.stop_ps - epoch.start_ps) for epoch in epochs)
+    measured = bool(shared_bases(alice, bob)) and matrix.sum() > 0
+    errors = qber(matrix, alice, bob, accidentals=accidentals, accidental_windows=windows) if measured else None
+    differences = gathered([epoch.differences for epoch in epochs])
+    return LinkEstimate(
+        duration_s=duration_s,
+        matrix=matrix,
+        accidentals=accidentals,
+        accidental_windows=windows,
+        alice_clicks=alice_clicks,
+        bob_clicks=bob_clicks,
+        qber=errors,
+        sifted_bits=sifted_bits,
+        sifted_qber=proportion(sifted_errors, sifted_bits),
+        multi_clicks=(many_alice, many_bob),
+        car=car(float(matrix.sum()), float(accidentals.sum()), windows),
+        heralding=heralding(alice_clicks, bob_clicks, matrix, accidentals, duration_s) if measured else None,
+        bell=chsh_from_matrix(matrix, alice, bob),
+        biases=bias_tests(matrix, alice, bob) if measured else (),
+        key_rate=asymptotic_key_rate(errors, duration_s) if errors else None,
+        window=_window(survey, differences, window_ps) if measured else None,
+        patterns=read_pattern(matrix, alice, bob, accidentals=accidentals, accidental_windows=windows)
+        if measured
+        else (),
+        artefacts=coincidence_artefacts(alice, bob, alice_clicks, bob_clicks, matrix, accidentals),
+        differences=differences,
+    )
+
+
+def _window(survey: Survey, differences: TimeDifferences, window_ps: int) -> WindowRecommendation:
+    alice_basis, bob_basis = (
+        np.array([detector.basis for detector in receiver.detectors]) for receiver in (survey.alice, survey.bob)
+    )
+    alice_bit, bob_bit = (
+        np.array([detector.bit for detector in receiver.detectors]) for receiver in (survey.alice, survey.bob)
+    )
+    basis = alice_basis[differences.alice]
+    equal = basis == bob_basis[differences.bob]
+    # A pair of Phi+ shows opposite outcomes in the circular basis.
+    wrong = (alice_bit[differences.alice] != bob_bit[differences.bob]) ^ (basis == "RL")
+    _, index = np.unique(basis[equal], return_inverse=True)
+    return recommend_window(differences.delay_ps[equal], wrong[equal], index.astype(np.uint8), window_ps=window_ps)

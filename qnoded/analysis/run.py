@@ -1,0 +1,192 @@
+"""The order of an analysis: open, survey, walk, estimate."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from time import perf_counter
+from typing import Final
+
+import numpy as np
+
+from qnoded.analysis.alignment import Walk
+from qnoded.analysis.clicks import Tape
+from qnoded.analysis.epochs import EpochResult, measure
+from qnoded.analysis.estimate import estimate_link
+from qnoded.analysis.lone import lone_findings
+from qnoded.analysis.options import AnalysisOptions
+from qnoded.analysis.receivers import choose_receivers
+from qnoded.analysis.result import Analysis, Link, Reading
+from qnoded.analysis.sifted import SiftedFiles
+from qnoded.analysis.survey import Prologue, Report, Survey, survey_link
+from qnoded.errors import UsageError
+from qnoded.formats import Recording, open_recording
+from qnoded.kernels.tagging import CHANNELS, count_channels
+from qnoded.records import I64, TagBlock
+from qnoded.stages.tagging import Tagging
+
+BLOCK_TAGS: Final = 2**18
+"""Tags of a block: 2 MiB, which stays near the processor from reading to labelling."""
+PEAK_WIDTHS: Final = 3.0
+"""The window, unless given, in widths (FWHM) of the peak: it holds 99.96 % of the pairs of a Gaussian peak."""
+WINDOW_STEP_PS: Final = 10
+"""Such a window is rounded up to this."""
+MULTI_CLICK_SEED: Final = 0x51D
+"""Fixed, so that an analysis repeats; a live node draws a secret one."""
+
+
+class Watched:
+    """A recording's blocks on their way, with progress told and first and last tag noted."""
+
+    def __init__(self, recording: Recording, progress: Report) -> None:
+        self._recording, self._progress = recording, progress
+        self.span_ps: tuple[int, int] | None = None
+
+    def __iter__(self) -> Iterator[TagBlock]:
+        size = max(self._recording.size_bytes, 1)
+        for block in self._recording.blocks(BLOCK_TAGS):
+            self._progress(self._recording.position_bytes / size, "reading and counting")
+            if len(block):
+                first_ps = self.span_ps[0] if self.span_ps else int(block.tag_ps[0])
+                self.span_ps = first_ps, int(block.tag_ps[-1])
+            yield block
+
+
+def _counts_of_sides(taggings: Sequence[Tagging], shared: bool) -> tuple[I64, ...]:
+    """Return the tags per input; where one recording holds both sides, each side's own inputs only."""
+    if not shared:
+        return tuple(tagging.channel_counts for tagging in taggings)
+    counts = []
+    for tagging in taggings:
+        own = np.zeros(CHANNELS, np.int64)
+        inputs = [detector.channel for detector in tagging.receiver.detectors]
+        own[inputs] = tagging.channel_counts[inputs]
+        counts.append(own)
+    return tuple(counts)
+
+
+def _readings(recordings: Sequence[Recording]) -> tuple[Reading, ...]:
+    return tuple(Reading(recording.info, recording.report) for recording in recordings)
+
+
+def _window_ps(survey: Survey) -> int:
+    steps = -(-PEAK_WIDTHS * survey.peak_fwhm_ps // WINDOW_STEP_PS)
+    return int(steps) * WINDOW_STEP_PS
+
+
+def silent(fraction: float, words: str) -> None:
+    """Report progress to nobody."""
+
+
+def analyze(
+    alice_path: Path,
+    bob_path: Path | None,
+    options: AnalysisOptions,
+    *,
+    progress: Report = silent,
+    threads: int | None = None,
+) -> Analysis:
+    """Analyze one recording of both sides, or one of each.
+
+    Parameters
+    ----------
+    alice_path, bob_path : recordings; without bob's, alice's holds both sides, or one alone
+    options : what was asked for
+    progress : called with a fraction and a few words
+    threads : threads that the kernels may use; one for each processor unless told otherwise
+
+    Raises
+    ------
+    FormatError, ConfigError, UsageError
+        Where a file or the request cannot be used; a poor measurement is a result with a reason.
+    """
+    started_s = perf_counter()
+    with ExitStack() as stack:
+        recordings = [
+            stack.enter_context(
+                open_recording(path, format=options.format, tick_ps=options.tick_ps, columns=options.columns)
+            )
+            for path in (alice_path, bob_path)
+            if path is not None
+        ]
+        pool = stack.enter_context(ThreadPoolExecutor(threads or os.cpu_count(), "qnoded-kernel"))
+        watched = [Watched(recording, progress) for recording in recordings]
+        prologues = [Prologue(blocks) for blocks in watched]
+        receivers = choose_receivers(recordings, prologues, options.channels)
+        if receivers is None:
+            if options.sifted is not None:
+                message = "--sifted needs the detectors of both sides; name them with --channels MAP.toml"
+                raise UsageError(message)
+            return _analyze_lone(recordings[0], watched[0], prologues[0], options, started_s)
+        shared = len(recordings) == 1
+        survey = survey_link(
+            receivers.alice,
+            receivers.bob,
+            prologues[0].beginning(),
+            prologues[-1].beginning(),
+            shared_clock=shared,
+            measure_delays=receivers.measure_delays,
+            tick_ps=max(recording.info.tick_ps for recording in recordings),
+            options=options.clock,
+            over=pool.map,
+            progress=progress,
+        )
+        window_ps = options.window_ps or _window_ps(survey)
+        taggings = [Tagging(survey.alice), Tagging(survey.bob)]
+        if shared:
+            alice_stream, bob_stream = Tape(prologues[0].all_blocks(), taggings).streams
+        else:
+            (alice_stream,) = Tape(prologues[0].all_blocks(), taggings[:1]).streams
+            (bob_stream,) = Tape(prologues[1].all_blocks(), taggings[1:]).streams
+        walk = Walk(alice_stream, bob_stream, survey.clock.state, pool.map)
+        epochs: list[EpochResult] = []
+        sifted = stack.enter_context(SiftedFiles(options.sifted, recordings))
+        if survey.clock.locked:
+            for aligned in walk:
+                epoch = measure(
+                    aligned, (survey.alice, survey.bob), window_ps, options.multi_click, MULTI_CLICK_SEED, pool.map
+                )
+                epochs.append(sifted.take(epoch))
+        # What the walk left unread still belongs to the counts of tags.
+        for stream in (alice_stream, bob_stream):
+            stream.exhaust()
+        sifted.finish()
+        link = Link(
+            receivers=receivers,
+            survey=survey,
+            window_ps=window_ps,
+            window_given=options.window_ps is not None,
+            epochs=tuple(epochs),
+            discards=walk.discards,
+            relocks=walk.relocks,
+            estimate=estimate_link(survey, epochs, window_ps, sifted.bits, sifted.errors),
+        )
+        return Analysis(
+            readings=_readings(recordings),
+            channel_counts=_counts_of_sides(taggings, shared),
+            span_ps=watched[0].span_ps,
+            link=link,
+            lone=None,
+            elapsed_s=perf_counter() - started_s,
+        )
+
+
+def _analyze_lone(
+    recording: Recording, watched: Watched, prologue: Prologue, options: AnalysisOptions, started_s: float
+) -> Analysis:
+    beginning = list(prologue.beginning())
+    counts = np.zeros(CHANNELS, np.int64)
+    for block in prologue.all_blocks():
+        count_channels(block.channel, counts)
+    lone = lone_findings(beginning, counts, options.window_ps, recording.info.tick_ps)
+    return Analysis(
+        readings=_readings([recording]),
+        channel_counts=(counts,),
+        span_ps=watched.span_ps,
+        link=None,
+        lone=lone,
+        elapsed_s=perf_counter() - started_s,
+    )

@@ -1,0 +1,80 @@
+"""The command line: ``qnoded`` for the daemon and for offline work. Thin; heavy imports happen inside ``run``.
+
+Each command is a module with ``add_arguments(parser)`` and ``run(args) -> exit code``.
+Exit codes: 0 done, 1 the measurement or check says no, 2 wrong use or config, 3 hardware or peer not available.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Final
+
+from qnoded.errors import QnodedError
+
+COMMANDS: Final = {
+    "analyze": "recorded time tags to clock, delays, coincidences, QBER, CHSH and sifted bits",
+    "demo": "a simulated link measured from photons to sifted bits, on this machine",
+    "simulate": "simulated photons of a source, two fibres and two receivers, written as recordings",
+    "convert": "a recording of any known format to npz, Parquet or text",
+    "keyrate": "key lengths and rates of published bounds, with their assumptions",
+    "bench": "measured speed of the hot path and of the clock search, beside plain twins",
+}
+
+EXIT_INTERRUPTED: Final = 130
+"""128 + SIGINT, what a shell reports for a command that Ctrl-C ended."""
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of all commands; imports only what declares arguments."""
+    parser = argparse.ArgumentParser(
+        prog="qnoded", description="The open daemon that runs a node of a QKD / entanglement network."
+    )
+    parser.add_argument("--version", action=_Version, help="print the version and exit")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    for name, purpose in COMMANDS.items():
+        module = import_module(f"qnoded.cli.{name}")
+        command = commands.add_parser(
+            name,
+            help=purpose,
+            description=module.__doc__,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        module.add_arguments(command)
+        command.set_defaults(run=module.run)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; print an error as its one message, never as a trace."""
+    args = build_parser().parse_args(arguments)
+    try:
+        code: int = args.run(args)
+        sys.stdout.flush()
+    except QnodedError as error:
+        print(f"qnoded {args.command}: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print(f"qnoded {args.command}: interrupted", file=sys.stderr)
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output (``| head``) has gone: nothing left to say, and nothing to flush at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return code
+
+
+class _Version(argparse.Action):
+    """Looks the version up only when it is asked for."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, help: str) -> None:  # noqa: A002 - argparse's name
+        super().__init__(option_strings, dest, nargs=0, help=help)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        print(f"qnoded {version('qnoded')}")
+        parser.exit()
