@@ -106,7 +106,7 @@ def add_cross_spectra(early: NDArray[np.complex64], late: NDArray[np.complex64],
 
 
 @kernel(types.float32, F32_OUT, types.int64)
-def _fold_sum(values: NDArray[np.float32], size: int) -> float:
+def _fold_sum(values: NDArray[np.float32], size: int) -> np.float32:
     """Return the sum of the first ``size`` values, which are overwritten.
 
     Folding the upper half onto the lower one is a loop of independent additions, which the compiler may vectorize; a
@@ -117,11 +117,12 @@ def _fold_sum(values: NDArray[np.float32], size: int) -> float:
         for k in range(np.uint64(size - half)):
             values[np.uint64(k)] += values[np.uint64(k) + np.uint64(half)]
         size = half
-    return values[0]
+    first: np.float32 = values[0]
+    return first
 
 
 @kernel(types.float32, F32_OUT, types.int64)
-def _fold_max(values: NDArray[np.float32], size: int) -> float:
+def _fold_max(values: NDArray[np.float32], size: int) -> np.float32:
     """Return the largest of the first ``size`` values, which are overwritten; see `_fold_sum`."""
     while size > 1:
         half = (size + 1) // 2
@@ -130,7 +131,8 @@ def _fold_max(values: NDArray[np.float32], size: int) -> float:
             mine = values[np.uint64(k)]
             values[np.uint64(k)] = other if other > mine else mine
         size = half
-    return values[0]
+    first: np.float32 = values[0]
+    return first
 
 
 @kernel(types.void, F32_ROWS_IN, F64_IN, types.int64, types.int64, F64_OUT, F64_OUT, I64_OUT)

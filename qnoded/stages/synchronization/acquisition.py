@@ -14,6 +14,7 @@ from typing import Final
 
 import numpy as np
 
+from qnoded.mapping import Mapper
 from qnoded.records import I64, ClockModel
 from qnoded.stages.synchronization.descent import Line
 from qnoded.stages.synchronization.feasibility import (
@@ -34,7 +35,7 @@ from qnoded.stages.synchronization.feasibility import (
 from qnoded.stages.synchronization.near_pairs import SKEW_PS, count_pairs, overlap_span
 from qnoded.stages.synchronization.outcome import Acquisition, AcquisitionFailure, failed, locked
 from qnoded.stages.synchronization.refinement import Refined, refine_line
-from qnoded.stages.synchronization.search import Candidate, Mapper, coarse_search
+from qnoded.stages.synchronization.search import Candidate, coarse_search
 from qnoded.units import PS_PER_S
 
 __all__ = [

@@ -130,6 +130,12 @@ class Feasibility:
         rates = f"{self.rate_a_hz / 1e3:.4g} and {self.rate_b_hz / 1e3:.4g} kcps"
         if not math.isfinite(self.smallest_pair_fraction):
             return f"no pair fraction can be found in {self.overlap_s:.3g} s at these rates ({rates})"
+        if self.feasible and self.pair_fraction == self.smallest_pair_fraction:
+            return (
+                f"needs {self.seconds_needed:.2g} s of data at these rates ({rates}) for {self.pair_fraction:.2%} "
+                f"pairs, the smallest share that the {self.overlap_s:.3g} s here allow; the peak should then stand "
+                f"{self.predicted_significance:.1f} sigma high"
+            )
         if self.feasible:
             return (
                 f"needs {self.seconds_needed:.2g} s of data at these rates ({rates}, {self.pair_fraction:.2%} pairs); "

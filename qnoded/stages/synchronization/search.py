@@ -12,10 +12,10 @@ once, products of their spectra are summed per shift, and each shift is transfor
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import scipy.fft
@@ -23,13 +23,11 @@ from numpy.typing import NDArray
 from scipy.special import ndtri
 
 from qnoded.kernels.correlating import add_cross_spectra, bin_tags, scan_line, subtract_local_mean
+from qnoded.mapping import Mapper
 from qnoded.records import F64, I64
 from qnoded.stages.synchronization.feasibility import STEP_BINS, Rung, SearchRange, Stretch
 
 F32Rows = NDArray[np.float32]
-Mapper = Callable[..., Iterable[Any]]
-"""A callable like ``map`` or ``ThreadPoolExecutor.map``: how pure code is given more than one core."""
-
 MOST_SEGMENTS: Final = 16
 """More share the transforms further, but the sums over them then cost more than is gained."""
 BLOCK_BINS: Final = tuple(2**k for k in range(4, 19))
