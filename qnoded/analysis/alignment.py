@@ -10,8 +10,8 @@ from typing import Final
 import numpy as np
 
 from qnoded.analysis.clicks import ClickStream
+from qnoded.mapping import Mapper
 from qnoded.records import ClockModel, DetectionEpoch
-from qnoded.stages.coincidence import Mapper
 from qnoded.stages.synchronization.acquisition import SearchRange, acquire
 from qnoded.stages.synchronization.clock_map import ClockMap
 from qnoded.stages.synchronization.clock_state import ClockState

@@ -9,8 +9,9 @@ import numpy as np
 
 from qnoded.analysis.alignment import AlignedEpoch
 from qnoded.kernels.tagging import CHANNELS, count_channels
+from qnoded.mapping import Mapper
 from qnoded.records import I64, ClockModel, DetectionEpoch, Receiver, SiftedEpoch
-from qnoded.stages.coincidence import Mapper, all_pairs, find
+from qnoded.stages.coincidence import all_pairs, find
 from qnoded.stages.differences import TimeDifferences, time_differences
 from qnoded.stages.sifting import sift
 from qnoded.stages.synchronization.tracking import TrackingReport

@@ -32,7 +32,7 @@ from qnoded.stages.estimation import (
     read_pattern,
     recommend_window,
 )
-from qnoded.stages.estimation.outcomes import shared_bases
+from qnoded.stages.estimation.outcomes import SAME_OUTCOME, shared_bases
 from qnoded.stages.tagging import MultiClicks
 from qnoded.units import seconds
 
@@ -125,7 +125,7 @@ def _window(survey: Survey, differences: TimeDifferences, window_ps: int) -> Win
     )
     basis = alice_basis[differences.alice]
     equal = basis == bob_basis[differences.bob]
-    # A pair of Phi+ shows opposite outcomes in the circular basis.
-    wrong = (alice_bit[differences.alice] != bob_bit[differences.bob]) ^ (basis == "RL")
+    unlike = np.array([not SAME_OUTCOME["Phi+"].get(detector.basis, True) for detector in survey.alice.detectors])
+    wrong = (alice_bit[differences.alice] != bob_bit[differences.bob]) ^ unlike[differences.alice]
     _, index = np.unique(basis[equal], return_inverse=True)
     return recommend_window(differences.delay_ps[equal], wrong[equal], index.astype(np.uint8), window_ps=window_ps)

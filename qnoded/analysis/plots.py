@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 
 from qnoded.analysis.result import Analysis, Link
 from qnoded.errors import UsageError
-from qnoded.stages.estimation import proportion
+from qnoded.stages.estimation import qber
 from qnoded.units import PS_PER_NS, PS_PER_S
 
 BINS: Final = 121
@@ -108,29 +108,24 @@ def _qber(link: Link) -> Figure:
     begin_ps = link.epochs[0].start_ps
     figure = Figure(figsize=(8.0, 3.6))
     axis = figure.subplots()
-    for basis in dict.fromkeys(one.basis for one in alice.detectors):
-        time_s, value, low, high = [], [], [], []
-        for group in groups:
-            matrix = sum(link.epochs[n].pairs for n in group)
-            rows = [k for k, one in enumerate(alice.detectors) if one.basis == basis]
-            columns = [m for m, one in enumerate(bob.detectors) if one.basis == basis]
-            right = wrong = 0
-            for k in rows:
-                for m in columns:
-                    equal = (alice.detectors[k].bit == bob.detectors[m].bit) ^ (basis == "RL")
-                    right, wrong = right + equal * int(matrix[k, m]), wrong + (not equal) * int(matrix[k, m])
-            if right + wrong == 0:
-                continue
-            share = proportion(wrong, right + wrong)
-            first, last = link.epochs[group[0]], link.epochs[group[-1]]
-            time_s.append(((first.start_ps + last.stop_ps) / 2 - begin_ps) / PS_PER_S)
-            value.append(100 * share.value)
-            low.append(100 * share.low)
-            high.append(100 * share.high)
-        colour = BASIS_COLOURS[basis]
+    found = [qber(np.sum([link.epochs[n].pairs for n in group], axis=0), alice, bob) for group in groups]
+    middle_s = [
+        (link.epochs[group[0]].start_ps + link.epochs[group[-1]].stop_ps - 2 * begin_ps) / 2 / PS_PER_S
+        for group in groups
+    ]
+    for basis, colour in BASIS_COLOURS.items():
+        shares = [
+            (time_s, one.bases[basis].qber) for time_s, one in zip(middle_s, found, strict=True) if basis in one.bases
+        ]
+        counted = [(time_s, share) for time_s, share in shares if share.total]
+        if not counted:
+            continue
+        value = 100 * np.array([share.value for _, share in counted])
+        below = value - 100 * np.array([share.low for _, share in counted])
+        above = 100 * np.array([share.high for _, share in counted]) - value
         axis.errorbar(
-            time_s, value, [np.subtract(value, low), np.subtract(high, value)], marker="o", markersize=3,
-            linewidth=1.0, elinewidth=0.8, color=colour, label=f"{basis} basis",
+            [time_s for time_s, _ in counted], value, [below, above], marker="o", markersize=3, linewidth=1.0,
+            elinewidth=0.8, color=colour, label=f"{basis} basis",
         )  # fmt: skip
     axis.set_ylim(bottom=0)
     axis.set_xlabel("time, s")

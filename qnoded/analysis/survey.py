@@ -13,10 +13,10 @@ import numpy as np
 from qnoded.analysis.alignment import AlignedEpoch, Walk
 from qnoded.analysis.clicks import Tape
 from qnoded.analysis.options import ClockOptions
+from qnoded.mapping import Mapper
 from qnoded.records import I64, ClockModel, DetectionEpoch, Receiver, TagBlock, joined
 from qnoded.stages.artefacts import Artefact, click_artefacts
 from qnoded.stages.calibration import DelayCalibration, calibrate_delays
-from qnoded.stages.coincidence import Mapper
 from qnoded.stages.synchronization.acquisition import Acquisition, SearchRange, acquire
 from qnoded.stages.synchronization.clock_map import ClockMap
 from qnoded.stages.synchronization.clock_state import ClockState, start

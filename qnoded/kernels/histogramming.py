@@ -7,7 +7,7 @@ eight, the last block overhanging into the next, and counted in one flat loop.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any, Final
 
 import numpy as np
@@ -15,6 +15,7 @@ from numba import types
 
 from qnoded.errors import UsageError
 from qnoded.kernels.compiling import I64_IN, I64_OUT, U8_IN, U32_OUT, kernel
+from qnoded.mapping import Mapper
 from qnoded.records import I64, U8, U32
 
 U64: Final[Any] = np.uint64
@@ -33,7 +34,6 @@ SLICE_STARTS: Final = 1 << 18
 PENDING: Final = 2**31
 """Differences counted in 32 bits before they are added to the 64-bit counts."""
 
-Mapper = Callable[..., Iterable[Any]]
 Tail = tuple[I64, I64]
 """Clicks of both sides that later clicks can still meet."""
 

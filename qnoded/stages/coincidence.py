@@ -10,11 +10,10 @@ different epochs, which happens to about one pair in ``epoch / jitter``, one in 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 
@@ -22,11 +21,9 @@ from qnoded.errors import UsageError
 from qnoded.kernels.accidentals import tally_displaced
 from qnoded.kernels.matching import BANKS, SLACK, cut, match, tally
 from qnoded.kernels.pairing import tally_all_pairs
+from qnoded.mapping import Mapper
 from qnoded.records import I64, U32, CoincidenceIndex, DetectionEpoch
 from qnoded.units import PS_PER_US
-
-Mapper = Callable[..., Iterable[Any]]
-"""``map`` or what works alike, such as ``ThreadPoolExecutor.map``: results in the order of the inputs."""
 
 DISPLACEMENT_PS: Final = PS_PER_US
 """Least displacement of an accidental window unless told otherwise: beyond dead times and afterpulses (tens to hundreds
