@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Final
 
-FLAGS: Final = ("avx2", "avx512f", "avx512bw", "bmi2", "asimd", "sve")
+FLAGS: Final = ("avx2", "avx512f", "avx512bw", "bmi2", "pclmulqdq", "vpclmulqdq", "asimd", "sve")
 """Instruction sets that the compiler of the kernels makes use of."""
 PACKAGES: Final = ("qnoded", "numpy", "numba", "llvmlite", "scipy")
 
