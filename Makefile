@@ -27,6 +27,8 @@ bench: $(READY)
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@echo "compiling the kernels for this machine, once: about half a minute"
+	$(BIN)/qnoded demo --seconds 0.1 --json >/dev/null
 	touch $@
 
 clean:

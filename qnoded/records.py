@@ -165,9 +165,7 @@ class ClockModel:
     def moved_to(self, alice_ps: int) -> ClockModel:
         """Return the same line with its reference moved, and the uncertainty grown accordingly."""
         sigma = float(np.hypot(self.offset_sigma_ps, self.frequency_sigma * (alice_ps - self.reference_ps)))
-        return ClockModel(
-            alice_ps, self.offset_at(alice_ps), self.frequency_error, sigma, self.frequency_sigma
-        )
+        return ClockModel(alice_ps, self.offset_at(alice_ps), self.frequency_error, sigma, self.frequency_sigma)
 
 
 @dataclass(frozen=True, slots=True)

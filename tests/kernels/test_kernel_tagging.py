@@ -21,9 +21,7 @@ def test_counts_equal_bincount(channel: np.ndarray) -> None:
     st.lists(st.tuples(st.integers(0, 7), st.integers(0, 10**17)), max_size=100),
     st.lists(st.integers(-(10**6), 10**6), min_size=8, max_size=8),
 )
-def test_label_keeps_known_inputs_and_subtracts_their_delays(
-    tags: list[tuple[int, int]], delays: list[int]
-) -> None:
+def test_label_keeps_known_inputs_and_subtracts_their_delays(tags: list[tuple[int, int]], delays: list[int]) -> None:
     channel = np.array([c for c, _ in tags], np.uint8)
     tag_ps = np.array([t for _, t in tags], np.int64)
     detector_of = np.full(CHANNELS, NO_DETECTOR, np.uint8)

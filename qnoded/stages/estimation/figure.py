@@ -16,7 +16,7 @@ from qnoded.stages.estimation.outcomes import BellState, bases_of, outcome_block
 CHANCE_SIGMAS: Final = 3.0
 """Standard errors that a verdict needs."""
 CORRELATED: Final = 0.2
-"""Correlation between unequal bases that is certainly above this comes of a polarization turned by 6 degrees or more."""
+"""Correlation between unequal bases certainly above this comes of a turn of the polarization of 6 degrees or more."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -212,7 +212,7 @@ def _raised(raised: set[str], errors: Qber, figure: Figure) -> list[Pattern]:
         # The correlation is the sine of twice the angle, the agreement in equal bases its cosine.
         angle = 0.5 * float(np.degrees(np.arctan2(abs(largest), 1.0 - 2.0 * mean)))
         text = (
-            f"outcomes correlate between unequal bases, {where}: the polarization is turned by about {angle:.0f} degrees "
+            f"outcomes correlate between unequal bases, {where}: the polarization turned by some {angle:.0f} degrees "
             "between the sides; align the compensator, or give angle_deg of analysers that are turned on purpose"
         )
         return [Pattern("basis-rotated", {**numbers, "cross_correlation": largest, "angle_deg": angle}, text)]
