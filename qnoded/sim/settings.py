@@ -238,10 +238,18 @@ class TaggerSettings(_Settings):
     """The time tagger of a node: the detectors H V D A are its inputs 0 1 2 3."""
 
     bin_ps: Tick = Fraction(1)
-    """Length of its tick, a number or a ratio such as ``"625/8"``; tags are rounded to whole picoseconds."""
+    """Length of its tick, 1 or more, a number or a ratio such as ``"625/8"``; tags are rounded to whole picoseconds."""
     jitter_rms_ps: Width = 8.0
     dead_time_ps: Delay = 2000
     """Per input."""
+
+    @field_validator("bin_ps")
+    @classmethod
+    def _at_least_what_a_tag_can_hold(cls, bin_ps: Fraction) -> Fraction:
+        if bin_ps < 1:
+            problem = f"a bin of {bin_ps} ps is finer than tags, which are whole picoseconds; use 1 or more"
+            raise ValueError(problem)
+        return bin_ps
 
 
 class ClockSettings(_Settings):

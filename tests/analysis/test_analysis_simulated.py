@@ -98,7 +98,8 @@ def test_light_that_is_not_entangled_gives_no_lock_but_a_reason(tmp_path: Path) 
     alice, _, _ = simulated(tmp_path, 0.5, seed=1)
     (tmp_path / "other").mkdir()
     _, bob, _ = simulated(tmp_path / "other", 0.5, seed=2)
-    analysis = analyze(alice, bob, AnalysisOptions())
+    near = ClockOptions(offset_ps=300_000_000_000, offset_range_ps=10**9, frequency_range=1e-6)
+    analysis = analyze(alice, bob, AnalysisOptions(clock=near))
     clock = to_json(analysis)["clock"]
     assert not analysis.stands
     assert not clock["locked"]

@@ -208,7 +208,7 @@ def test_register_equals_the_plain_twin(moments, dead_ps, cut) -> None:
     leads=st.lists(st.floats(-1e6, 1e6), min_size=11, max_size=11),
     offset_ps=st.integers(-(10**17), 10**17),
     bin_ps=st.sampled_from(
-        [Fraction(1), Fraction(625, 8), Fraction(4), Fraction(1, 2), Fraction(16191, 200), Fraction(1, 999_983)]
+        [Fraction(1), Fraction(625, 8), Fraction(4), Fraction(3, 2), Fraction(16191, 200), Fraction(999_983, 7)]
     ),
 )
 def test_read_clock_equals_the_plain_twin(edges, leads, offset_ps, bin_ps) -> None:
