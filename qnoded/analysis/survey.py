@@ -27,14 +27,23 @@ SURVEY_TAGS: Final = 2**24
 """Tags of a recording that the survey may hold in memory, 150 MB: 30 s at 0.5 Mcps, enough for 0.1 % pairs."""
 SURVEY_PS: Final = 60 * PS_PER_S
 """Time that it may span; a clock search from more than a minute gains nothing."""
-ARTEFACT_CLICKS: Final = 2**17
-"""Clicks per side in which faults are sought: a share of 2 % of one of four detectors then shows 600 times."""
+ARTEFACT_CLICKS: Final = 2**16
+"""Clicks per side in which faults are sought: a share of 2 % of one of four detectors then shows 300 times."""
 CALIBRATION_PAIRS: Final = 4000
 """Pairs for the first look at delays: 250 per pair of detectors, so 10 ps for a peak of 150 ps."""
-CALIBRATION_LADDER: Final = ((100_000, 2**17), (100_000, 2**20), (1_000_000, 2**17), (10_000_000, 2**14))
-"""How far delays are sought, in how many clicks a side; the next where a detector has no peak. Bright pairs of
-detectors side by side, dim ones, cables of 200 m, spools of 2 km; the pairs to look at stay about the same."""
-CALIBRATION_CLICKS: Final = CALIBRATION_LADDER[1][1]
+CALIBRATION_LADDER: Final = (
+    (100_000, 2**15),
+    (100_000, 2**16),
+    (100_000, 2**18),
+    (100_000, 2**20),
+    (1_000_000, 2**17),
+    (10_000_000, 2**14),
+)
+"""How far delays are sought, in how many clicks a side; the next where a detector has no peak or no good one. Detectors
+side by side from bright to dim, cables of 200 m, spools of 2 km."""
+GOOD_DELAY: Final = 0.1
+"""A delay known to a tenth of the peak's width (standard deviation) costs no coincidence; more clicks are not asked."""
+CALIBRATION_CLICKS: Final = 2**20
 LONGEST_FIBRE_PS: Final = 2 * PS_PER_MS
 """Where one tagger serves both sides and no peak is near, one is sought this far: 400 km of fibre."""
 CALIBRATION_EPOCHS: Final = 8
@@ -258,7 +267,7 @@ def _first_delays(
         state = clock.state
         wanted_ps = round(CALIBRATION_PAIRS / max(state.pair_rate_hz, 1.0) * PS_PER_S)
         # Of bright light a short stretch holds clicks enough.
-        sample = alice_stream.first(CALIBRATION_LADDER[0][1])
+        sample = alice_stream.first(CALIBRATION_LADDER[2][1])
         enough_ps = 2 * (sample.stop_ps - sample.start_ps)
         longest_ps = min(max(enough_ps, SHORTEST_CALIBRATION_PS), LONGEST_CALIBRATION_PS)
         stretch_ps = min(max(wanted_ps, SHORTEST_CALIBRATION_PS), longest_ps)
@@ -268,7 +277,8 @@ def _first_delays(
         clicks = alice_stream.between(start_ps, start_ps + stretch_ps)
         bob_clicks = bob_stream.between(state.clock.bob_at(start_ps), state.clock.bob_at(start_ps + stretch_ps))
         bob_link = replace(bob_clicks, tag_ps=line.to_link(bob_clicks.tag_ps))
-    return _calibrated(alice, bob, clicks, bob_link, tick_ps, shared_clock=clock.state is None)
+    shared = clock.state is None
+    return _calibrated(alice, bob, clicks, bob_link, tick_ps, roughly=not shared, shared_clock=shared)
 
 
 def _calibrated(
@@ -278,10 +288,11 @@ def _calibrated(
     bob_link: DetectionEpoch,
     tick_ps: Fraction,
     *,
+    roughly: bool = False,
     shared_clock: bool = False,
 ) -> DelayCalibration:
     """Calibrate near zero delay, and further away as long as a detector has no peak."""
-    for search_range_ps, most_clicks in CALIBRATION_LADDER:
+    for search_range_ps, most_clicks in CALIBRATION_LADDER if roughly else CALIBRATION_LADDER[1:]:
         found = calibrate_delays(
             alice,
             clicks.detector,
@@ -295,7 +306,11 @@ def _calibrated(
             most_clicks=most_clicks,
             echoes_removed=True,
         )
-        if None not in found.alice_ps + found.bob_ps:
+        errors = found.alice_error_ps + found.bob_error_ps
+        known = [error for error in errors if error is not None]
+        if len(known) == len(errors) and (roughly or max(known) <= GOOD_DELAY * found.width_ps):
+            break
+        if len(known) == len(errors) and most_clicks == CALIBRATION_CLICKS:
             break
     return found
 
