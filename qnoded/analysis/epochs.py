@@ -54,6 +54,7 @@ def measure(
     window_ps: int,
     multi_click: MultiClick,
     seed: int,
+    displacements_ps: tuple[int, ...],
     over: Mapper,
 ) -> EpochResult:
     """Count and sift the coincidences of one epoch.
@@ -65,7 +66,7 @@ def measure(
     shape = len(receivers[0]), len(receivers[1])
     one_alice, many_alice = resolve_multi_clicks(alice, window_ps, multi_click, seed)
     one_bob, many_bob = resolve_multi_clicks(bob, window_ps, multi_click, seed + 1)
-    index = find(one_alice, one_bob, window_ps, shape, over=over)
+    index = find(one_alice, one_bob, window_ps, shape, displacements_ps=displacements_ps, over=over)
     return EpochResult(
         start_ps=alice.start_ps,
         stop_ps=alice.stop_ps,

@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from qnoded.analysis.alignment import Walk
+from qnoded.analysis.alignment import AlignedEpoch, Walk
 from qnoded.analysis.clicks import Tape
 from qnoded.analysis.epochs import EpochResult, measure
 from qnoded.analysis.estimate import estimate_link
@@ -26,6 +26,7 @@ from qnoded.errors import UsageError
 from qnoded.formats import Recording, open_recording
 from qnoded.kernels.tagging import CHANNELS, count_channels
 from qnoded.records import I64, TagBlock
+from qnoded.stages.coincidence import displacements
 from qnoded.stages.tagging import Tagging
 
 BLOCK_TAGS: Final = 2**18
@@ -34,6 +35,10 @@ PEAK_WIDTHS: Final = 3.0
 """The window, unless given, in widths (FWHM) of the peak: it holds 99.96 % of the pairs of a Gaussian peak."""
 WINDOW_STEP_PS: Final = 10
 """Such a window is rounded up to this."""
+MANY_ACCIDENTALS: Final = 1000
+"""Of an epoch; two displaced windows then know them to 2 %."""
+MORE_WINDOWS: Final = 4
+"""Displaced windows to each side where accidentals are fewer."""
 MULTI_CLICK_SEED: Final = 0x51D
 """Fixed, so that an analysis repeats; a live node draws a secret one."""
 
@@ -75,6 +80,13 @@ def _readings(recordings: Sequence[Recording]) -> tuple[Reading, ...]:
 def _window_ps(survey: Survey) -> int:
     steps = -(-PEAK_WIDTHS * survey.peak_fwhm_ps // WINDOW_STEP_PS)
     return int(steps) * WINDOW_STEP_PS
+
+
+def _displacements_ps(first: AlignedEpoch, window_ps: int) -> tuple[int, ...]:
+    """Return where accidentals are counted: in more windows where they are rare."""
+    span_ps = max(first.alice.stop_ps - first.alice.start_ps, 1)
+    expected = len(first.alice) * len(first.bob) * window_ps / span_ps
+    return displacements(window_ps, 1 if expected > MANY_ACCIDENTALS else MORE_WINDOWS)
 
 
 def silent(fraction: float, words: str) -> None:
@@ -143,11 +155,19 @@ def analyze(
             (bob_stream,) = Tape(prologues[1].all_blocks(), taggings[1:]).streams
         walk = Walk(alice_stream, bob_stream, survey.clock.state, pool.map)
         epochs: list[EpochResult] = []
+        displacements_ps: tuple[int, ...] = ()
         sifted = stack.enter_context(SiftedFiles(options.sifted, recordings))
         if survey.clock.locked:
             for aligned in walk:
+                displacements_ps = displacements_ps or _displacements_ps(aligned, window_ps)
                 epoch = measure(
-                    aligned, (survey.alice, survey.bob), window_ps, options.multi_click, MULTI_CLICK_SEED, pool.map
+                    aligned,
+                    (survey.alice, survey.bob),
+                    window_ps,
+                    options.multi_click,
+                    MULTI_CLICK_SEED,
+                    displacements_ps,
+                    pool.map,
                 )
                 epochs.append(sifted.take(epoch))
         # What the walk left unread still belongs to the counts of tags.

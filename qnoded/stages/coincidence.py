@@ -30,8 +30,6 @@ DISPLACEMENT_PS: Final = PS_PER_US
 of ns), and near enough for the rates to be those of the peak."""
 DISPLACEMENT_WINDOWS: Final = 2
 """The same in windows, for wide ones: a peak that fills its window does not reach into a displaced one."""
-DISPLACED: Final = (-2, -1, 1, 2)
-"""Places of the displaced windows in units of the displacement: both sides, since rates drift."""
 
 SLICE_CLICKS: Final = 1 << 18
 """Alice's clicks per slice of work: about a millisecond, long against the hand-over to a thread."""
@@ -105,10 +103,13 @@ def find(
     return CoincidenceIndex(found_alice[:found], found_bob[:found], matrix, displaced, len(displacements_ps), window_ps)
 
 
-def displacements(window_ps: int) -> tuple[int, ...]:
-    """Return where accidental windows stand unless told otherwise, ps on the axis of ``bob - alice``."""
+def displacements(window_ps: int, each_side: int = 1) -> tuple[int, ...]:
+    """Return where accidental windows stand, ps on the axis of ``bob - alice``: on both sides, since rates drift.
+
+    More windows know rare accidentals better; two are enough where there are many.
+    """
     displacement_ps = max(DISPLACEMENT_PS, DISPLACEMENT_WINDOWS * window_ps)
-    return tuple(place * displacement_ps for place in DISPLACED)
+    return tuple(place * displacement_ps for place in range(-each_side, each_side + 1) if place)
 
 
 def all_pairs(

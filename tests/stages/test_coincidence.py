@@ -63,9 +63,10 @@ def test_a_displaced_window_stands_at_bob_minus_alice() -> None:
 
 @pytest.mark.parametrize(("window_ps", "nearest_ps"), [(1000, 10**6), (500_000, 10**6), (10**9, 2 * 10**9)])
 def test_displaced_windows_stand_clear_of_the_coincidence_window(window_ps: int, nearest_ps: int) -> None:
-    assert coincidence.displacements(window_ps) == (-2 * nearest_ps, -nearest_ps, nearest_ps, 2 * nearest_ps)
+    assert coincidence.displacements(window_ps) == (-nearest_ps, nearest_ps)
+    assert coincidence.displacements(window_ps, 2) == (-2 * nearest_ps, -nearest_ps, nearest_ps, 2 * nearest_ps)
     index = coincidence.find(epoch([5]), epoch([5]), window_ps, (1, 1))
-    assert (index.matrix.sum(), index.displaced.sum(), index.displaced_windows) == (1, 0, 4)
+    assert (index.matrix.sum(), index.displaced.sum(), index.displaced_windows) == (1, 0, 2)
 
 
 def test_accidentals_are_those_of_the_rates() -> None:
