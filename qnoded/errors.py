@@ -63,3 +63,21 @@ class DisorderedTags(FormatError):
 
 class UnreadableRecording(FormatError):
     """The file is missing, is a folder, or the operating system does not let it be read."""
+
+
+class ProtocolError(QnodedError):
+    """The conversation of the two ends went wrong; nothing of the block in work is kept."""
+
+    exit_code: ClassVar[int] = 3
+
+
+class LocalProtocolError(ProtocolError):
+    """The end here was about to break the protocol: a mistake in qnoded or in how it is called."""
+
+
+class RemoteProtocolError(ProtocolError):
+    """The other end broke the protocol, or what arrived is not what it sent."""
+
+
+class PeerSilent(ProtocolError):
+    """Nothing arrived from the other end within the time that was allowed."""

@@ -20,6 +20,7 @@ COMMANDS: Final = {
     "demo": "a simulated link measured from photons to sifted bits, on this machine",
     "simulate": "simulated photons of a source, two fibres and two receivers, written as recordings",
     "convert": "a recording of any known format to npz, Parquet or text",
+    "distill": "two ends' sifted bits to identical secret keys",
     "keyrate": "key lengths and rates of published bounds, with their assumptions",
     "bench": "measured speed of the hot path and of the clock search, beside plain twins",
 }

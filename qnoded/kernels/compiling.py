@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import numba
 from numba import types
@@ -37,7 +37,7 @@ def kernel(returns: types.Type, *arguments: types.Type) -> Callable[[Kernel], Ke
     """
 
     def compiled(function: Kernel) -> Kernel:
-        built: Kernel = numba.njit(returns(*arguments), nogil=True, cache=True, error_model="numpy")(function)
-        return built
+        jit = numba.njit(returns(*arguments), nogil=True, cache=True, error_model="numpy")
+        return cast("Kernel", jit(function))
 
     return compiled

@@ -15,7 +15,7 @@ from qnoded.kernels.compiling import I64_IN, I64_OUT, U8_IN, U8_OUT, kernel
 from qnoded.records import I64, U8
 
 STRETCH: Final = 64
-"""Clicks that are looked at together for the absence of clusters: eight vectors of times, and few clusters among them."""
+"""Clicks that are looked at together for the absence of clusters: eight vectors of times, seldom with a cluster."""
 
 U64: Final[Any] = np.uint64
 S64: Final[Any] = np.int64

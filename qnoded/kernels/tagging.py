@@ -70,7 +70,7 @@ def label(channel: U8, tag_ps: I64, detector_of: U8, delay_ps: I64, detector: U8
         detector[kept] = found
         corrected_ps[kept] = tag_ps[n] - delay_ps[c]
         kept += np.uint64(found != NO_DETECTOR)
-    return np.int64(kept)
+    return int(kept)
 
 
 @kernel(types.int64, I64_OUT, U8_OUT)
