@@ -35,6 +35,8 @@ class AlignedEpoch:
     """Bob's clock from the start to the end of the epoch, as a line from the start."""
     tracking: TrackingReport | None
     """None with a shared clock."""
+    relocked: bool = False
+    """True where the lock was lost before and found again for this epoch."""
 
 
 @dataclass(slots=True)
@@ -91,10 +93,12 @@ class Walk:
         low_ps, high_ps = bob_span(state, start_ps, stop_ps)
         bob = self.bob.between(low_ps, high_ps)
         tracked = track(alice.tag_ps, bob.tag_ps, state, start_ps, stop_ps)
+        relocked = False
         if not tracked.report.locked:
             found = self._relocked(alice, bob, tracked.state)
             if found is not None:
                 self.relocks += 1
+                relocked = True
                 low_ps, high_ps = bob_span(found, start_ps, stop_ps)
                 bob = self.bob.between(low_ps, high_ps)
                 tracked = track(alice.tag_ps, bob.tag_ps, found, start_ps, stop_ps)
@@ -105,7 +109,8 @@ class Walk:
             return None
         link = _in_link_time(bob, tracked.clock_map, start_ps, stop_ps)
         self.bob.forget(tracked.state.clock.bob_at(stop_ps) - PS_PER_MS)
-        return AlignedEpoch(alice, link, _line(tracked.clock_map, start_ps, stop_ps), tracked.report)
+        line = _line(tracked.clock_map, start_ps, stop_ps)
+        return AlignedEpoch(alice, link, line, tracked.report, relocked)
 
     def _relocked(self, alice: DetectionEpoch, bob: DetectionEpoch, state: ClockState) -> ClockState | None:
         """Search the neighbourhood of a lost lock with the data of one epoch."""

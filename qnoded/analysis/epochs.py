@@ -44,6 +44,8 @@ class EpochResult:
     """Bob's clock as a line from the start."""
     tracking: TrackingReport | None
     """None with a shared clock."""
+    relocked: bool
+    """True where the lock was lost before and found again for this epoch."""
     differences: TimeDifferences
     """Of a sample of its pairs, in a range that shows the floor beside the peak."""
 
@@ -79,6 +81,7 @@ def measure(
         multi_clicks=(many_alice, many_bob),
         clock=aligned.clock,
         tracking=aligned.tracking,
+        relocked=aligned.relocked,
         differences=time_differences(alice, bob, DIFFERENCE_WINDOWS * window_ps, DIFFERENCE_PAIRS),
     )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -106,7 +106,7 @@ def estimate_link(
         heralding=heralding(alice_clicks, bob_clicks, matrix, accidentals, duration_s) if measured else None,
         bell=chsh_from_matrix(matrix, alice, bob),
         biases=bias_tests(matrix, alice, bob) if measured else (),
-        key_rate=asymptotic_key_rate(errors, duration_s) if errors else None,
+        key_rate=_key_rate(errors, sifted_bits, duration_s) if errors else None,
         window=_window(survey, differences, window_ps) if measured else None,
         patterns=read_pattern(matrix, alice, bob, accidentals=accidentals, accidental_windows=windows)
         if measured
@@ -114,6 +114,13 @@ def estimate_link(
         artefacts=coincidence_artefacts(alice, bob, alice_clicks, bob_clicks, matrix, accidentals),
         differences=differences,
     )
+
+
+def _key_rate(errors: Qber, sifted_bits: int, duration_s: float) -> AsymptoticKeyRate:
+    """Return the rate of the bits that were sifted, not of all pairs that met."""
+    rate = asymptotic_key_rate(errors, duration_s)
+    sifted_hz = sifted_bits / duration_s
+    return replace(rate, sifted_hz=sifted_hz, secret_hz=rate.secret_share * sifted_hz)
 
 
 def _window(survey: Survey, differences: TimeDifferences, window_ps: int) -> WindowRecommendation:

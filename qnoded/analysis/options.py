@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import Final
 
 from qnoded.errors import UsageError
 from qnoded.settings import ChannelMap, load_channel_map
 from qnoded.stages.tagging import MultiClick
 from qnoded.units import PS_PER_S, tick
+
+LATEST_PS: Final = 2**62
+"""Times and offsets beyond this cannot be subtracted from each other within int64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,7 @@ def options_from(
     if window_ps is None and channel_map is not None:
         window_ps = channel_map.window_ps
     _demand(window_ps is None or 0 < window_ps <= PS_PER_S // 1000, "--window-ps", window_ps, "from 1 to 10**9 ps")
+    _demand(offset_ps is None or abs(offset_ps) <= LATEST_PS, "--offset-ps", offset_ps, "within 2**62 ps (53 days)")
     _demand(0 <= offset_range_s <= 3600, "--offset-range-s", offset_range_s, "from 0 to 3600 s")
     _demand(0 <= frequency_range <= 1e-3, "--frequency-range", frequency_range, "from 0 to 1e-3")
     _demand(

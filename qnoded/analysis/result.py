@@ -6,6 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -49,14 +50,26 @@ class Link:
 
     @property
     def clock(self) -> ClockModel | None:
-        """Bob's clock, from the first measured epoch to the last as a line; None without a lock."""
+        """Bob's clock: its offset at the first measured epoch, its mean frequency error in all; None without a lock.
+
+        A step of the clock between two epochs is not taken for frequency.
+        """
         if not self.epochs:
             state = self.survey.clock.state
             return None if state is None else state.clock
-        first, last = self.epochs[0].clock, self.epochs[-1].clock
-        stop_ps = self.epochs[-1].stop_ps
-        moved_ps = last.offset_at(stop_ps) - first.offset_ps
-        return ClockModel(first.reference_ps, first.offset_ps, moved_ps / (stop_ps - first.reference_ps))
+        first = self.epochs[0].clock
+        spans_ps = [epoch.stop_ps - epoch.start_ps for epoch in self.epochs]
+        errors = [epoch.clock.frequency_error for epoch in self.epochs]
+        return ClockModel(first.reference_ps, first.offset_ps, float(np.average(errors, weights=spans_ps)))
+
+    @property
+    def clock_steps(self) -> tuple[tuple[int, int], ...]:
+        """Moments of alice's clock and steps of bob's, ps, where the lock was lost and found again elsewhere."""
+        return tuple(
+            (later.start_ps, later.clock.offset_ps - earlier.clock.offset_at(later.start_ps))
+            for earlier, later in pairwise(self.epochs)
+            if later.relocked
+        )
 
     @property
     def artefacts(self) -> tuple[Artefact, ...]:
@@ -241,6 +254,7 @@ def _clock(link: Link) -> dict[str, Any]:
         "residual_rms_ps": _rms(one.residual_rms_ps for one in tracked),
         "phase_sigma_ps": _rms(one.phase_sigma_ps for one in tracked),
         "relocks": link.relocks,
+        "steps": [{"at_ps": at_ps, "step_ps": step_ps} for at_ps, step_ps in link.clock_steps],
     }
 
 

@@ -17,15 +17,15 @@ from qnoded.analysis.clicks import Tape
 from qnoded.analysis.epochs import EpochResult, measure
 from qnoded.analysis.estimate import estimate_link
 from qnoded.analysis.lone import lone_findings
-from qnoded.analysis.options import AnalysisOptions
+from qnoded.analysis.options import LATEST_PS, AnalysisOptions
 from qnoded.analysis.receivers import choose_receivers
 from qnoded.analysis.result import Analysis, Link, Reading
 from qnoded.analysis.sifted import SiftedFiles
 from qnoded.analysis.survey import Prologue, Report, Survey, survey_link
-from qnoded.errors import UsageError
+from qnoded.errors import ConfigError, GarbledRecording, UsageError
 from qnoded.formats import Recording, open_recording
 from qnoded.kernels.tagging import CHANNELS, count_channels
-from qnoded.records import I64, TagBlock
+from qnoded.records import I64, Receiver, TagBlock
 from qnoded.stages.coincidence import displacements
 from qnoded.stages.tagging import Tagging
 
@@ -55,6 +55,10 @@ class Watched:
         for block in self._recording.blocks(BLOCK_TAGS):
             self._progress(self._recording.position_bytes / size, "reading and counting")
             if len(block):
+                if block.tag_ps[0] < -LATEST_PS or block.tag_ps[-1] > LATEST_PS:
+                    problem = f"a tag lies beyond +-{LATEST_PS} ps (53 days), where differences leave int64"
+                    remedy = "check tick and format, or shift the times"
+                    raise GarbledRecording(self._recording.path, None, problem, remedy)
                 first_ps = self.span_ps[0] if self.span_ps else int(block.tag_ps[0])
                 self.span_ps = first_ps, int(block.tag_ps[-1])
             yield block
@@ -75,6 +79,18 @@ def _counts_of_sides(taggings: Sequence[Tagging], shared: bool) -> tuple[I64, ..
 
 def _readings(recordings: Sequence[Recording]) -> tuple[Reading, ...]:
     return tuple(Reading(recording.info, recording.report) for recording in recordings)
+
+
+def _some_input_is_known(receiver: Receiver, prologue: Prologue) -> None:
+    """Refuse a map none of whose inputs the recording uses: it belongs to another one."""
+    counts = np.zeros(CHANNELS, np.int64)
+    for block in prologue.beginning():
+        count_channels(block.channel, counts)
+    mapped = [detector.channel for detector in receiver.detectors]
+    if counts.any() and not counts[mapped].any():
+        used = ", ".join(str(channel) for channel in np.flatnonzero(counts)[:16])
+        where, problem = "channel map", f"inputs {', '.join(map(str, mapped))} have no tag; the recording uses {used}"
+        raise ConfigError(where, receiver.side, problem, "correct the map, or exchange the recordings")
 
 
 def _window_ps(survey: Survey) -> int:
@@ -134,6 +150,8 @@ def analyze(
                 raise UsageError(message)
             return _analyze_lone(recordings[0], watched[0], prologues[0], options, started_s)
         shared = len(recordings) == 1
+        for receiver, prologue in ((receivers.alice, prologues[0]), (receivers.bob, prologues[-1])):
+            _some_input_is_known(receiver, prologue)
         survey = survey_link(
             receivers.alice,
             receivers.bob,

@@ -46,11 +46,13 @@ GOOD_DELAY: Final = 0.1
 CALIBRATION_CLICKS: Final = 2**20
 LONGEST_FIBRE_PS: Final = 2 * PS_PER_MS
 """Where one tagger serves both sides and no peak is near, one is sought this far: 400 km of fibre."""
+TRACKED_ROUNDS: Final = 3
+"""Times that delays are measured on the tracked clock: again while one of them moved by more than the peak's width."""
 CALIBRATION_EPOCHS: Final = 8
 """Epochs for the second look: 4 s, or fewer where there are enough clicks."""
 SHORTEST_CALIBRATION_PS: Final = PS_PER_S // 10
-LONGEST_CALIBRATION_PS: Final = 4 * PS_PER_S
-"""While the clock is known as a line only, a quartz moves less than a nanosecond in this."""
+LONGEST_CALIBRATION_PS: Final = PS_PER_S // 5
+"""While the clock is known as a line only, a quartz (5e-9) moves a nanosecond in this."""
 UNKNOWN_PAIR_RATE_HZ: Final = 1000.0
 """Pair rate assumed with a given clock until the first epoch has measured it."""
 UNKNOWN_SIGMA_PS: Final = 500.0
@@ -192,11 +194,16 @@ def survey_link(
     if clock.state is not None:
         # Delays blurred the peak whose phase the search gave: tracking finds it anew, then they are measured better.
         clock = replace(clock, state=_unblurred(clock.state, calibration, measure_delays))
-        calibration = _tracked_delays(alice, bob, alice_blocks, bob_blocks, clock, tick_ps, over)
-        if measure_delays:
+        for _ in range(TRACKED_ROUNDS):
+            assert clock.state is not None
+            calibration = _tracked_delays(alice, bob, alice_blocks, bob_blocks, clock, tick_ps, over)
+            clock = replace(clock, state=_unblurred(clock.state, calibration, measure_delays))
+            if not measure_delays:
+                break
             alice, bob = calibration.applied(alice, bob)
-        assert clock.state is not None
-        clock = replace(clock, state=_unblurred(clock.state, calibration, measure_delays))
+            moved_ps = max((abs(delay or 0) for delay in calibration.alice_ps + calibration.bob_ps), default=0)
+            if moved_ps <= _width_ps(calibration):
+                break
     return Survey(alice, bob, clock, calibration, artefacts, max(_width_ps(calibration), 1.0))
 
 

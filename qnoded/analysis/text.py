@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 from rich.console import Console
 from rich.table import Table
@@ -16,6 +18,13 @@ from qnoded.units import PS_PER_NS, PS_PER_S
 def print_report(analysis: Analysis) -> None:
     """Print an analysis on stdout, in colours where it is a terminal."""
     out = Console(highlight=False, soft_wrap=True)
+    # Through our own stdout: whoever reads may go away, and the command line knows what to do then.
+    with out.capture() as report:
+        _print(out, analysis)
+    sys.stdout.write(report.get())
+
+
+def _print(out: Console, analysis: Analysis) -> None:
     for reading in analysis.readings:
         report = reading.report
         extra = "".join(f"; {note}" for note in reading.info.notes)
@@ -153,6 +162,8 @@ def _discards(out: Console, link: Link) -> None:
         _warn(out, f"epochs left out: {listed}")
     if link.relocks:
         _warn(out, f"the clock lock was lost and found again {link.relocks} times")
+    for at_ps, step_ps in link.clock_steps:
+        _warn(out, f"bob's clock jumped by {step_ps / PS_PER_NS:+,.3f} ns before {at_ps / PS_PER_S:.3f} s of alice's")
 
 
 def _lone(out: Console, analysis: Analysis) -> None:
@@ -163,8 +174,8 @@ def _lone(out: Console, analysis: Analysis) -> None:
     for column in ("input", "tags", "rate /s"):
         table.add_column(column, justify="right")
     for channel in np.flatnonzero(counts):
-        rate = counts[channel] / analysis.duration_s if analysis.duration_s else float("nan")
-        table.add_row(str(channel), f"{counts[channel]:,}", f"{rate:,.0f}")
+        rate = f"{counts[channel] / analysis.duration_s:,.0f}" if analysis.duration_s else ""
+        table.add_row(str(channel), f"{counts[channel]:,}", rate)
     out.print(table)
     for one in analysis.lone.correlations:
         if one.peak_ps is not None:
@@ -178,6 +189,8 @@ def _lone(out: Console, analysis: Analysis) -> None:
 
 
 def _percent(share: Proportion) -> str:
+    if not share.total:
+        return "not measured"
     return f"{100 * share.value:.2f} % ({100 * share.low:.2f} - {100 * share.high:.2f})"
 
 

@@ -51,20 +51,25 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; print an error as its one message, never as a trace."""
-    args = build_parser().parse_args(arguments)
+    name = ""
     try:
+        args = build_parser().parse_args(arguments)
+        name = f" {args.command}"
         code: int = args.run(args)
         sys.stdout.flush()
     except QnodedError as error:
-        print(f"qnoded {args.command}: {error}", file=sys.stderr)
+        print(f"qnoded{name}: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print(f"qnoded {args.command}: interrupted", file=sys.stderr)
+        print(f"qnoded{name}: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # The reader of our output (``| head``) has gone: nothing left to say, and nothing to flush at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        print(f"qnoded{name}: {error.strerror or error}; check disk space and permissions", file=sys.stderr)
+        return QnodedError.exit_code
     return code
 
 

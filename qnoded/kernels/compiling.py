@@ -29,7 +29,8 @@ def kernel(returns: types.Type, *arguments: types.Type) -> Callable[[Kernel], Ke
 
     - Explicit signatures: a wrong dtype is a ``TypeError`` at the call and never a second compilation.
     - ``nogil``: kernels run side by side in the thread pool of whoever calls them.
-    - ``cache``: numba keys it by the source file alone, so a kernel may call kernels of its own file only.
+    - ``cache``: numba keys it by the source file alone, so a kernel may call kernels of its own file only. It lies
+      beside the source, else below the home folder; ``NUMBA_CACHE_DIR`` puts it elsewhere.
     - Inputs are declared read-only (``*_IN``) because records are; writable arrays are accepted there too.
     - ``error_model="numpy"``: a division by zero gives inf instead of a hidden branch in every loop.
 
@@ -37,7 +38,11 @@ def kernel(returns: types.Type, *arguments: types.Type) -> Callable[[Kernel], Ke
     """
 
     def compiled(function: Kernel) -> Kernel:
-        jit = numba.njit(returns(*arguments), nogil=True, cache=True, error_model="numpy")
-        return cast("Kernel", jit(function))
+        signature = returns(*arguments)
+        try:
+            return cast("Kernel", numba.njit(signature, nogil=True, cache=True, error_model="numpy")(function))
+        except RuntimeError:
+            # No place for a cache can be written (read-only package and home): each start compiles anew.
+            return cast("Kernel", numba.njit(signature, nogil=True, error_model="numpy")(function))
 
     return compiled

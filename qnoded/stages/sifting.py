@@ -15,6 +15,7 @@ from qnoded.errors import UsageError
 from qnoded.kernels.sifting import NO_BASIS
 from qnoded.kernels.sifting import sift as sift_kernel
 from qnoded.records import U8, CoincidenceIndex, DetectionEpoch, Receiver, SiftedEpoch
+from qnoded.stages.estimation.outcomes import SAME_OUTCOME, BellState
 
 LABELS: Final = 256
 """Labels that a uint8 can hold; the tables of basis and bit cover them all, so no label can point outside."""
@@ -26,15 +27,22 @@ def bases(alice: Receiver, bob: Receiver) -> tuple[str, ...]:
 
 
 def sift(
-    index: CoincidenceIndex, alice_epoch: DetectionEpoch, bob_epoch: DetectionEpoch, alice: Receiver, bob: Receiver
+    index: CoincidenceIndex,
+    alice_epoch: DetectionEpoch,
+    bob_epoch: DetectionEpoch,
+    alice: Receiver,
+    bob: Receiver,
+    *,
+    state: BellState = "Phi+",
 ) -> tuple[SiftedEpoch, SiftedEpoch]:
-    """Keep the bits of the coincidences in equal bases.
+    """Keep the bits of the coincidences in equal bases, bob's turned round where the state gives opposite outcomes.
 
     Parameters
     ----------
     index : the coincidences
     alice_epoch, bob_epoch : the epochs that it points into
     alice, bob : the receivers that label their clicks
+    state : the Bell state of the source; Phi+ shows opposite outcomes in the circular basis, so bob takes the opposite
 
     Returns
     -------
@@ -50,8 +58,8 @@ def sift(
     names = bases(alice, bob)
     alice_bits, bob_bits, basis = (np.empty(index.alice.size + 1, np.uint8) for _ in range(3))
     kept, unknown = sift_kernel(
-        index.alice, index.bob, alice_epoch.detector, bob_epoch.detector, *_tables(alice, names), *_tables(bob, names),
-        alice_bits, bob_bits, basis,
+        index.alice, index.bob, alice_epoch.detector, bob_epoch.detector, *_tables(alice, names),
+        *_tables(bob, names, opposite(state)), alice_bits, bob_bits, basis,
     )  # fmt: skip
     if unknown:
         message = (
@@ -100,12 +108,17 @@ def unpack(packed: bytes, length: int) -> U8:
     return bits[:length]
 
 
-def _tables(receiver: Receiver, names: tuple[str, ...]) -> tuple[U8, U8]:
+def opposite(state: BellState) -> frozenset[str]:
+    """Return the bases in which both ends of a pair show opposite outcomes."""
+    return frozenset(basis for basis, same in SAME_OUTCOME[state].items() if not same)
+
+
+def _tables(receiver: Receiver, names: tuple[str, ...], turned: frozenset[str] = frozenset()) -> tuple[U8, U8]:
     """Return basis and bit of each label; the basis of a label without a detector is ``NO_BASIS``."""
     basis = np.full(LABELS, NO_BASIS, np.uint8)
     bit = np.zeros(LABELS, np.uint8)
     for label, detector in enumerate(receiver.detectors):
-        basis[label], bit[label] = names.index(detector.basis), detector.bit
+        basis[label], bit[label] = names.index(detector.basis), detector.bit ^ (detector.basis in turned)
     return basis, bit
 
 

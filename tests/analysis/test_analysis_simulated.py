@@ -109,7 +109,7 @@ def test_light_that_is_not_entangled_gives_no_lock_but_a_reason(tmp_path: Path) 
 
 
 def test_a_clock_step_of_a_microsecond_is_found_again(tmp_path: Path) -> None:
-    alice, bob, _ = simulated(tmp_path, 8.0)
+    alice, bob, truth = simulated(tmp_path, 8.0)
     with np.load(bob) as recorded:
         channel, tag_ps = recorded["channel"], recorded["tag_ps"].copy()
     tag_ps[tag_ps > tag_ps[0] + 4 * 10**12] += 10**6
@@ -119,6 +119,9 @@ def test_a_clock_step_of_a_microsecond_is_found_again(tmp_path: Path) -> None:
         analyze(alice, tmp_path / "stepped.npz", AnalysisOptions(channels=check_channel_map(channels, "test")))
     )
     assert document["clock"]["relocks"] == 1
+    (step,) = document["clock"]["steps"]
+    assert step["step_ps"] == pytest.approx(10**6, abs=2000)
+    assert document["clock"]["frequency_error"] == pytest.approx(truth["clock"]["frequency_error_mean"], abs=1e-9)
     assert sum(document["discards"].values()) <= 3
     assert document["qber"]["total"]["high"] < 0.02
 
@@ -179,3 +182,35 @@ def test_a_detector_behind_a_long_cable_is_found(tmp_path: Path) -> None:
     alice, bob, truth = simulated(tmp_path, 2.0, "bob.detectors.D.skew_ps=4000000")
     document = to_json(analyze(alice, bob, AnalysisOptions()))
     np.testing.assert_allclose(document["delays_ps"]["bob"], truth["delays_ps"]["bob"], atol=100)
+
+
+def test_a_late_bob_with_a_quartz_clock_has_his_delays_right(tmp_path: Path) -> None:
+    quartz = ("alice.clock.preset=tcxo", "bob.clock.preset=tcxo")
+    alice, bob, truth = simulated(tmp_path, 6.0, *quartz)
+    with np.load(bob) as recorded:
+        channel, tag_ps = recorded["channel"], recorded["tag_ps"]
+    late = tag_ps > tag_ps[0] + 4 * 10**12
+    np.savez(tmp_path / "late.npz", channel=channel[late], tag_ps=tag_ps[late])
+    channels = check_channel_map({"alice": CHANNELS, "bob": CHANNELS}, "test")
+    document = to_json(analyze(alice, tmp_path / "late.npz", AnalysisOptions(channels=channels)))
+    for side in ("alice", "bob"):
+        np.testing.assert_allclose(document["delays_ps"][side], truth["delays_ps"][side], atol=20)
+    assert document["qber"]["total"]["high"] < 0.02
+
+
+def test_circular_bits_of_phi_plus_are_turned_so_that_both_ends_agree(tmp_path: Path) -> None:
+    alice, bob, _ = simulated(tmp_path, 1.0)
+    # D and A stand in for R and L, exchanged at bob: opposite outcomes, as Phi+ has them in the circular basis.
+    circular = {"alice": {"H": 0, "V": 1, "R": 2, "L": 3}, "bob": {"H": 0, "V": 1, "L": 2, "R": 3}}
+    document = to_json(analyze(alice, bob, AnalysisOptions(channels=check_channel_map(circular, "test"))))
+    assert document["qber"]["RL"]["high"] < 0.03
+    assert document["sifted_qber"]["high"] < 0.03
+
+
+def test_a_basis_without_both_outcomes_is_not_measured(tmp_path: Path) -> None:
+    alice, bob, _ = simulated(tmp_path, 0.5)
+    one_bit = check_channel_map({"alice": {"H": 0}, "bob": {"H": 0}}, "test")
+    document = to_json(analyze(alice, bob, AnalysisOptions(channels=one_bit)))
+    assert document["matrix"][0][0] > 1000
+    assert document["qber"] is None
+    assert document["asymptotic_key_rate"] is None

@@ -90,6 +90,7 @@ def test_streams_of_different_light_exit_1_and_say_why(
         (["{alice}", "{bob}", "--pair-fraction", "2"], "--pair-fraction 2"),
         (["{alice}", "{bob}", "--channels", "missing.toml"], "missing.toml"),
         (["{alice}", "--sifted", "keys"], "--channels"),
+        (["{alice}", "{bob}", "--known-clock", "--offset-ps", "999999999999999999999"], "--offset-ps"),
         (["{truth}"], "truth.json"),
     ],
 )
@@ -126,3 +127,17 @@ def test_a_folder_that_cannot_be_made_is_named(link: Path, tmp_path: Path, capsy
         target = str(tmp_path / "file" / "below")
         assert main(["analyze", str(link / "alice.npz"), str(link / "bob.npz"), option, target]) == 2
         assert target in capsys.readouterr().err
+
+
+def test_a_map_of_another_recording_is_refused(link: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    channels = tmp_path / "map.toml"
+    channels.write_text("[alice]\nH = 10\nV = 11\n[bob]\nH = 0\nV = 1\n")
+    assert main(["analyze", str(link / "alice.npz"), str(link / "bob.npz"), "--channels", str(channels)]) == 2
+    assert "inputs 10, 11 have no tag; the recording uses 0, 1, 2, 3" in capsys.readouterr().err
+
+
+def test_times_at_the_end_of_int64_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    tag_ps = np.array([-(2**63), 0, 2**63 - 1], np.int64)
+    np.savez(tmp_path / "huge.npz", tag_ps=tag_ps, channel=np.zeros(3, np.uint8))
+    assert main(["analyze", str(tmp_path / "huge.npz")]) == 2
+    assert "53 days" in capsys.readouterr().err

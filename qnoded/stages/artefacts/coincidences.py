@@ -72,10 +72,9 @@ def _of_one_side(receiver: Receiver, clicks: I64, counts: F64, floor: F64) -> tu
             continue
         usual_share = max(float(np.median(pairs[others] / singles[others])), 0.0)
         usual_clicks = float(np.median(singles[others]))
-        # A hot detector is judged by the pairs that an ordinary number of clicks would bring.
         hot = singles[k] > HOT * usual_clicks
-        expected = usual_share * min(float(singles[k]), usual_clicks)
-        limit = DIM * expected + float(floor[k])
+        expected = usual_share * float(singles[k])
+        limit = (expected / HOT if hot else DIM * expected) + float(floor[k])
         # Accidentals are estimates: fewer coincidences than they promise are no fault of the detector.
         if max(counts[k], floor[k]) >= limit - CHANCE_SIGMAS * float(np.sqrt(limit)):
             continue

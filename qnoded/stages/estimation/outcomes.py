@@ -29,8 +29,12 @@ def bases_of(receiver: Receiver) -> tuple[str, ...]:
 
 
 def shared_bases(alice: Receiver, bob: Receiver) -> tuple[str, ...]:
-    """Return the bases that both receivers have, in alice's order."""
-    return tuple(basis for basis in bases_of(alice) if basis in bases_of(bob))
+    """Return the bases in which both receivers have both outcomes, in alice's order: only there can errors be seen."""
+
+    def outcomes(receiver: Receiver, basis: str) -> set[int]:
+        return {detector.bit for detector in receiver.detectors if detector.basis == basis}
+
+    return tuple(basis for basis in bases_of(alice) if outcomes(alice, basis) == outcomes(bob, basis) == {0, 1})
 
 
 def turned_on_purpose(alice: Receiver, bob: Receiver) -> bool:

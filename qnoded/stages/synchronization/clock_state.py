@@ -12,10 +12,11 @@ from qnoded.kernels.tracking import STATE, predict
 from qnoded.records import F64, ClockModel
 from qnoded.units import PS_PER_S
 
-FREQUENCY_FLOOR: Final = 1e-10
-"""No acquired frequency is believed better than this: a crystal wanders as much while one computes."""
-UNKNOWN_FREQUENCY_SIGMA: Final = 1e-9
-"""Taken where a clock model gives no error: what a quartz oscillator moves in a second."""
+FREQUENCY_FLOOR: Final = 5e-9
+"""No frequency from an acquisition is believed better than this: over the tenth of a second from which a bright link is
+acquired, the mean frequency of two quartz oscillators (white FM of 1e-9 at 1 s each) is that far from the later one."""
+UNKNOWN_FREQUENCY_SIGMA: Final = FREQUENCY_FLOOR
+"""Taken where a clock model gives no error."""
 FIRST_WHITE_FM: Final = 1e-9
 """White FM assumed until measured, Allan deviation at 1 s: the quartz oscillator (TCXO) of a time tagger."""
 FIRST_RANDOM_WALK_FM: Final = 1e-10
