@@ -32,7 +32,7 @@ def _print(out: Console, analysis: Analysis) -> None:
     if any(reading.info.simulated for reading in analysis.readings):
         out.print(Text("Simulated photons: nothing of this can become a key.", "bold yellow"))
     if analysis.link is not None:
-        _link(out, analysis.link)
+        _link(out, analysis, analysis.link)
     else:
         _lone(out, analysis)
     for reading in analysis.readings:
@@ -41,12 +41,12 @@ def _print(out: Console, analysis: Analysis) -> None:
     out.print(Text(f"{analysis.elapsed_s:.2f} s", "dim"))
 
 
-def _link(out: Console, link: Link) -> None:
+def _link(out: Console, analysis: Analysis, link: Link) -> None:
     estimate = link.estimate
     _clock(out, link)
     for artefact in link.artefacts:
         _warn(out, artefact.sentence)
-    out.print(_detectors(link))
+    out.print(_detectors(analysis, link))
     for note in link.survey.calibration.notes if link.survey.calibration is not None else ():
         _warn(out, note)
     if not estimate.matrix.sum():
@@ -103,10 +103,13 @@ def _clock(out: Console, link: Link) -> None:
         out.print("[bold]Clock[/] one tagger serves both sides")
         return
     if finding.acquisition is not None:
-        out.print(Text(f"Clock search: {finding.acquisition.feasibility.sentence()}", "dim"))
         if not finding.locked:
             out.print(Text(f"No clock lock: {finding.acquisition.sentence}", "bold red"))
+            out.print(
+                "Centre and range of the search: --offset-ps, --offset-range-s, --frequency-error, --frequency-range."
+            )
             return
+        out.print(Text(f"Clock search: {finding.acquisition.feasibility.sentence()}", "dim"))
     assert clock is not None
     tracked = [epoch.tracking for epoch in link.epochs if epoch.tracking is not None]
     sigma = float(np.median([one.phase_sigma_ps for one in tracked])) if tracked else float("nan")
@@ -117,13 +120,20 @@ def _clock(out: Console, link: Link) -> None:
     )
 
 
-def _detectors(link: Link) -> Table:
+def _detectors(analysis: Analysis, link: Link) -> Table:
     table = Table(box=None, pad_edge=False, title_justify="left")
     for column in ("detector", "input", "clicks", "delay ps", "+- ps", "dead time ps"):
         table.add_column(column, justify="left" if column == "detector" else "right")
     calibration = link.survey.calibration
     errors = ((), ()) if calibration is None else (calibration.alice_error_ps, calibration.bob_error_ps)
     clicks = (link.estimate.alice_clicks, link.estimate.bob_clicks)
+    if not link.epochs:
+        # Nothing was measured together: what each side counted by itself still says something.
+        of_alice, of_bob = analysis.channel_counts
+        clicks = (
+            of_alice[[one.channel for one in link.survey.alice.detectors]],
+            of_bob[[one.channel for one in link.survey.bob.detectors]],
+        )
     for receiver, counts, error in zip((link.survey.alice, link.survey.bob), clicks, errors, strict=True):
         for k, detector in enumerate(receiver.detectors):
             sigma = error[k] if k < len(error) else None

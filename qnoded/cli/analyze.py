@@ -11,6 +11,24 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Final
+
+LONGEST_NUMBER: Final = 30
+"""Digits of a number of picoseconds that may be asked for; what it may mean is checked later."""
+
+
+def whole(text: str) -> int:
+    """Read a whole number, also as 1e11, without passing through float."""
+    from decimal import Decimal, InvalidOperation
+
+    try:
+        number = Decimal(text)
+        if number == number.to_integral_value() and abs(number.adjusted()) <= LONGEST_NUMBER:
+            return int(number)
+    except InvalidOperation:
+        pass
+    problem = f"{text!r} is no whole number"
+    raise argparse.ArgumentTypeError(problem)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -21,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--format", help="format of the recordings, where their content does not tell")
     parser.add_argument("--tick-ps", metavar="R", help="time unit of a recording that does not know it, such as 625/8")
     parser.add_argument("--columns", help="columns of a text recording, such as channel,time")
-    parser.add_argument("--window-ps", metavar="N", type=int, help="full width of the coincidence window")
+    parser.add_argument("--window-ps", metavar="N", type=whole, help="full width of the coincidence window")
     parser.add_argument(
         "--multi-click",
         choices=("random", "discard"),
@@ -29,7 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="clicks of two detectors of a side in one window: keep one by chance, or none (default: random)",
     )
     clock = parser.add_argument_group("clock of bob against alice's; searched for unless given")
-    clock.add_argument("--offset-ps", metavar="N", type=int, help="known or expected: bob's reading minus alice's")
+    clock.add_argument("--offset-ps", metavar="N", type=whole, help="known or expected: bob's reading minus alice's")
     clock.add_argument("--frequency-error", metavar="Y", type=float, help="known or expected: 5e-6 runs 5 ppm fast")
     clock.add_argument("--offset-range-s", metavar="S", type=float, default=0.5, help="search +-S s (default: 0.5)")
     clock.add_argument("--frequency-range", metavar="Y", type=float, default=20e-6, help="search +-Y (default: 20e-6)")
