@@ -84,10 +84,12 @@ def _readings(recordings: Sequence[Recording]) -> tuple[Reading, ...]:
 def _some_input_is_known(receiver: Receiver, prologue: Prologue) -> None:
     """Refuse a map none of whose inputs the recording uses: it belongs to another one."""
     counts = np.zeros(CHANNELS, np.int64)
+    mapped = [detector.channel for detector in receiver.detectors]
     for block in prologue.beginning():
         count_channels(block.channel, counts)
-    mapped = [detector.channel for detector in receiver.detectors]
-    if counts.any() and not counts[mapped].any():
+        if counts[mapped].any():
+            return
+    if counts.any():
         used = ", ".join(str(channel) for channel in np.flatnonzero(counts)[:16])
         where, problem = "channel map", f"inputs {', '.join(map(str, mapped))} have no tag; the recording uses {used}"
         raise ConfigError(where, receiver.side, problem, "correct the map, or exchange the recordings")

@@ -209,11 +209,13 @@ def _clock_map(before: ClockState, followed: Followed) -> ClockMap:
     kept += [knots_s.size - 2, knots_s.size - 1]
     start_ps = before.reference_ps
     knots_ps = start_ps + np.rint(knots_s[kept] * PS_PER_S).astype(np.int64)
-    lines = [before.line_at(int(knot), phase) for knot, phase in zip(knots_ps, smoothed[kept, 0], strict=True)]
+    # As ``ClockState.line_at``, for all knots at once.
+    run_ps = before.fraction_ps + before.frequency_error * (knots_ps - before.reference_ps) + smoothed[kept, 0]
+    whole_ps = np.floor(run_ps)
     return ClockMap(
         knots_ps,
-        np.array([whole for whole, _ in lines], np.int64),
-        np.array([fraction for _, fraction in lines]),
+        before.offset_ps + whole_ps.astype(np.int64),
+        run_ps - whole_ps,
         np.sqrt(smoothed[kept, 2]),
         before.replaced(start_ps, smoothed[1]).clock,
     )
