@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from time import perf_counter
 from typing import Final
@@ -27,6 +28,7 @@ from qnoded.formats import Recording, open_recording
 from qnoded.kernels.tagging import CHANNELS, count_channels
 from qnoded.records import I64, Receiver, TagBlock
 from qnoded.stages.coincidence import displacements
+from qnoded.stages.differences import gathered
 from qnoded.stages.tagging import Tagging
 
 BLOCK_TAGS: Final = 2**18
@@ -39,6 +41,8 @@ MANY_ACCIDENTALS: Final = 1000
 """Of an epoch; two displaced windows then know them to 2 %."""
 MORE_WINDOWS: Final = 4
 """Displaced windows to each side where accidentals are fewer."""
+DIFFERENCES_KEPT: Final = 2**20
+"""Time differences kept in all, 10 MB: plots and the window recommendation want no more, however long the recording."""
 MULTI_CLICK_SEED: Final = 0x51D
 """Fixed, so that an analysis repeats; a live node draws a secret one."""
 
@@ -176,6 +180,7 @@ def analyze(
         walk = Walk(alice_stream, bob_stream, survey.clock.state, pool.map)
         epochs: list[EpochResult] = []
         displacements_ps: tuple[int, ...] = ()
+        sampled = 0
         sifted = stack.enter_context(SiftedFiles(options.sifted, recordings))
         if survey.clock.locked:
             for aligned in walk:
@@ -189,6 +194,9 @@ def analyze(
                     displacements_ps,
                     pool.map,
                 )
+                if sampled >= DIFFERENCES_KEPT:
+                    epoch = replace(epoch, differences=gathered([]))
+                sampled += len(epoch.differences)
                 epochs.append(sifted.take(epoch))
         # What the walk left unread still belongs to the counts of tags.
         for stream in (alice_stream, bob_stream):
