@@ -71,7 +71,7 @@ class SideMap(BaseModel):
     """Detector name -> how much later it clicks; None: measure."""
     dead_time_ps: dict[str, DeadTime] = Field(default_factory=dict)
     """Detector name -> dead time to impose, ps, 0 for none; a detector without: echoes are measured and removed."""
-    angles_deg: dict[str, float] = Field(default_factory=dict)
+    angles_deg: dict[str, Annotated[float, Field(ge=-360.0, le=360.0)]] = Field(default_factory=dict)
     """Detector name -> linear analyser angle."""
 
     @model_validator(mode="before")
@@ -157,7 +157,7 @@ def load_channel_map(path: Path) -> ChannelMap:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ConfigError(path, "file", error.strerror or str(error), "check the path") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(path, "TOML", str(error), remedy) from None
     return check_channel_map(table, str(path))
 

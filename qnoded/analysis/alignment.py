@@ -54,8 +54,11 @@ class Walk:
     """Times that the lock was lost and found again."""
 
     def __iter__(self) -> Iterator[AlignedEpoch]:
+        begun = False
         while (first_ps := self.alice.next_ps()) is not None:
-            start_ps, stop_ps = first_ps, (first_ps // EPOCH_PS + 1) * EPOCH_PS
+            edge_ps = first_ps // EPOCH_PS * EPOCH_PS
+            # Only the first epoch begins with a click: later ones begin where the one before ended.
+            start_ps, stop_ps = edge_ps if begun else first_ps, edge_ps + EPOCH_PS
             if self.state is not None:
                 begins_ps = self._bob_begins(self.state)
                 if begins_ps is None:
@@ -63,8 +66,11 @@ class Walk:
                 if begins_ps >= stop_ps:
                     # Nothing can be learnt before bob's clicks begin.
                     self.alice.forget(begins_ps)
+                    if begun:
+                        self.discards["no_tags_bob"] += 1
                     continue
-                start_ps = max(start_ps, begins_ps)
+                start_ps = start_ps if begun else max(start_ps, begins_ps)
+            begun = True
             alice = self.alice.between(start_ps, stop_ps)
             self.alice.forget(stop_ps)
             if self.alice.next_ps() is None and len(alice):

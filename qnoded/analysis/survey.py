@@ -298,7 +298,8 @@ def _calibrated(
     roughly: bool = False,
     shared_clock: bool = False,
 ) -> DelayCalibration:
-    """Calibrate near zero delay, and further away as long as a detector has no peak."""
+    """Calibrate near zero delay, and further away as long as a detector has no peak; return the best that was found."""
+    best: DelayCalibration | None = None
     for search_range_ps, most_clicks in CALIBRATION_LADDER if roughly else CALIBRATION_LADDER[1:]:
         found = calibrate_delays(
             alice,
@@ -315,11 +316,20 @@ def _calibrated(
         )
         errors = found.alice_error_ps + found.bob_error_ps
         known = [error for error in errors if error is not None]
+        if best is None or _merit(found) > _merit(best):
+            best = found
         if len(known) == len(errors) and (roughly or max(known) <= GOOD_DELAY * found.width_ps):
             break
         if len(known) == len(errors) and most_clicks == CALIBRATION_CLICKS:
             break
-    return found
+    assert best is not None
+    return best
+
+
+def _merit(found: DelayCalibration) -> tuple[int, float]:
+    """Return what makes one calibration better than another: more detectors known, then smaller errors."""
+    known = [error for error in found.alice_error_ps + found.bob_error_ps if error is not None]
+    return len(known), -max(known, default=float("inf"))
 
 
 def _tracked_delays(

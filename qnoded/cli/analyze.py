@@ -10,6 +10,8 @@ say is measured. Results go to stdout, progress to stderr.
 from __future__ import annotations
 
 import argparse
+import re
+import sys
 from pathlib import Path
 from typing import Final
 
@@ -23,7 +25,7 @@ def whole(text: str) -> int:
 
     try:
         number = Decimal(text)
-        if number == number.to_integral_value() and abs(number.adjusted()) <= LONGEST_NUMBER:
+        if number.is_finite() and number == number.to_integral_value() and abs(number.adjusted()) <= LONGEST_NUMBER:
             return int(number)
     except InvalidOperation:
         pass
@@ -33,6 +35,8 @@ def whole(text: str) -> int:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``qnoded analyze``."""
+    # argparse takes -5e-6 for an option unless its pattern of negative numbers knows exponents.
+    parser._negative_number_matcher = re.compile(r"^-(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$")  # noqa: SLF001
     parser.add_argument("alice", metavar="A", type=Path, help="recording of alice, or of both sides in one clock")
     parser.add_argument("bob", metavar="B", type=Path, nargs="?", help="recording of bob, in his own clock")
     parser.add_argument("--channels", metavar="MAP.toml", type=Path, help="which input is which detector")
@@ -84,10 +88,6 @@ def run(args: argparse.Namespace) -> int:
     )
     with Progress() as progress:
         analysis = analyze(args.alice, args.bob, options, progress=progress)
-    if args.plot is not None:
-        from qnoded.analysis.plots import write_plots
-
-        write_plots(analysis, args.plot)
     if args.json:
         from qnoded.analysis.result import to_json
 
@@ -96,4 +96,11 @@ def run(args: argparse.Namespace) -> int:
         from qnoded.analysis.text import print_report
 
         print_report(analysis)
+    if args.plot is not None:
+        from qnoded.analysis.plots import write_plots
+
+        if analysis.stands:
+            write_plots(analysis, args.plot)
+        else:
+            print("qnoded analyze: --plot has nothing to draw", file=sys.stderr)
     return 0 if analysis.stands else 1

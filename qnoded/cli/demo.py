@@ -1,7 +1,7 @@
 """A simulated link measured on this machine: photons, two clocks that know nothing of each other, sifted bits.
 
 A source between two nodes, 10 km of fibre, four detectors a side. The truth is known, so the result is checked
-against it. What is made here are sifted bits; secret keys need the distillation that is not part of this version.
+against it. What is made here are sifted bits, not secret: see qnoded distill.
 """
 
 from __future__ import annotations
@@ -48,6 +48,9 @@ def run(args: argparse.Namespace) -> int:
 
     if not 0.0 < args.seconds <= LONGEST_SECONDS:
         problem = f"--seconds {args.seconds:g} is out of range; use more than 0 and at most {LONGEST_SECONDS:g}"
+        raise UsageError(problem)
+    if args.seed < 0:
+        problem = f"--seed {args.seed} is negative; use 0 or more"
         raise UsageError(problem)
 
     def measured(settings: WorldSettings, seconds: float) -> tuple[Analysis, dict[str, Any]]:

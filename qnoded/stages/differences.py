@@ -49,7 +49,8 @@ def time_differences(
         alice.tag_ps, alice.detector, bob_link.tag_ps, bob_link.detector, -range_ps, range_ps + 1,
         delay_ps, of_alice, of_bob,
     )  # fmt: skip
-    return TimeDifferences(delay_ps[:listed], of_alice[:listed], of_bob[:listed])
+    # Copies, so that a short list does not keep the room for a long one.
+    return TimeDifferences(delay_ps[:listed].copy(), of_alice[:listed].copy(), of_bob[:listed].copy())
 
 
 def gathered(parts: list[TimeDifferences]) -> TimeDifferences:

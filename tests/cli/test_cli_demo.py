@@ -26,7 +26,7 @@ def test_the_demo_tells_a_visitor_what_is_what(capsys: pytest.CaptureFixture[str
 
 
 def test_a_link_too_short_to_be_measured_is_a_no_with_a_reason(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["demo", "--seconds", "0.001"]) == 1
+    assert main(["demo", "--seconds", "0.0002"]) == 1
     out, err = capsys.readouterr()
     assert "No clock lock" in out or "No coincidences" in out
     assert "Traceback" not in err
