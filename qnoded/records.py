@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,10 @@ I64 = NDArray[np.int64]
 U32 = NDArray[np.uint32]
 U8 = NDArray[np.uint8]
 F64 = NDArray[np.float64]
+
+
+SIDES: Final = ("alice", "bob")
+"""The roles of a link, in the order of all pairs of things."""
 
 
 def frozen(array: NDArray[np.generic]) -> None:

@@ -12,12 +12,11 @@ from qnoded.analysis.survey import Prologue
 from qnoded.errors import ConfigError, UsageError
 from qnoded.formats import Recording
 from qnoded.kernels.tagging import CHANNELS, count_channels
-from qnoded.records import Receiver
+from qnoded.records import SIDES, Receiver
 from qnoded.settings import ChannelMap, SideMap, check_channel_map
 
 USUAL_ORDER: Final = ("H", "V", "D", "A")
 """Detectors of four inputs in ascending order where nothing else is said."""
-SIDES: Final = ("alice", "bob")
 
 
 @dataclass(frozen=True, slots=True)

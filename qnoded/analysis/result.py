@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -16,13 +16,11 @@ from qnoded.analysis.estimate import LinkEstimate
 from qnoded.analysis.lone import LoneFindings
 from qnoded.analysis.receivers import Receivers
 from qnoded.analysis.survey import Survey
-from qnoded.records import I64, ClockModel, ReadingReport, RecordingInfo
+from qnoded.records import I64, SIDES, ClockModel, ReadingReport, RecordingInfo
 from qnoded.stages.artefacts import Artefact
 from qnoded.stages.estimation import Measured, Proportion
 from qnoded.stages.synchronization.outcome import ADVICE
 from qnoded.units import PS_PER_S
-
-SIDES: Final = ("alice", "bob")
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,11 +14,10 @@ import numpy as np
 from qnoded.analysis.epochs import EpochResult
 from qnoded.errors import UsageError
 from qnoded.formats import Recording
-from qnoded.records import SiftedEpoch
+from qnoded.records import SIDES, SiftedEpoch
 
 UNFINISHED: Final = ".part"
 """Ending of a file that is still being written."""
-SIDES: Final = ("alice", "bob")
 
 
 class SiftedFiles:

@@ -314,13 +314,12 @@ def _calibrated(
             most_clicks=most_clicks,
             echoes_removed=True,
         )
-        errors = found.alice_error_ps + found.bob_error_ps
-        known = [error for error in errors if error is not None]
-        if best is None or _merit(found) > _merit(best):
+        merit = _merit(found)
+        if best is None or merit > _merit(best):
             best = found
-        if len(known) == len(errors) and (roughly or max(known) <= GOOD_DELAY * found.width_ps):
-            break
-        if len(known) == len(errors) and most_clicks == CALIBRATION_CLICKS:
+        known, least = merit
+        precise = roughly or -least <= GOOD_DELAY * found.width_ps or most_clicks == CALIBRATION_CLICKS
+        if known == len(alice) + len(bob) and precise:
             break
     assert best is not None
     return best
