@@ -28,15 +28,27 @@ class Tape:
             stream.feed(block)
         return block is not None
 
+    def next_ps(self) -> int | None:
+        """Return the time of the first click of any side that has not been forgotten, or None at the end."""
+        while not any(stream.has_clicks for stream in self.streams) and self.advance():
+            pass
+        return min((stream.quiet_until_ps for stream in self.streams if stream.has_clicks), default=None)
+
 
 class ClickStream:
     """The clicks of one side in time order; asks its tape for more as they are needed."""
 
     def __init__(self, tape: Tape, tagging: Tagging) -> None:
-        self._tape, self._tagging = tape, tagging
+        self.tape = tape
+        self._tagging = tagging
         self._chunks: deque[tuple[U8, I64]] = deque()
         self._gaps: list[Gap] = []
+        self._latest_ps = max(detector.delay_ps for detector in tagging.receiver.detectors)
+        self._settled_ps = -_ALL
         self.finished = False
+        """True once the recording has been read to its end."""
+        self.last_ps: int | None = None
+        """The last click that has been read, forgotten or not."""
 
     @property
     def tagging(self) -> Tagging:
@@ -50,19 +62,35 @@ class ClickStream:
         else:
             clicks = self._tagging.push(block)
             self._gaps.extend(block.gaps)
+            if len(block):
+                # A later tag of the slowest detector is corrected to no earlier than this.
+                self._settled_ps = int(block.tag_ps[-1]) - self._latest_ps
         if clicks[1].size:
             self._chunks.append(clicks)
+            self.last_ps = int(clicks[1][-1])
 
     def next_ps(self) -> int | None:
         """Return the time of the first click that has not been forgotten, or None at the end."""
         while not self._chunks and not self.finished:
-            self._tape.advance()
+            self.tape.advance()
         return int(self._chunks[0][1][0]) if self._chunks else None
+
+    @property
+    def has_clicks(self) -> bool:
+        """Whether clicks have been read that have not been forgotten."""
+        return bool(self._chunks)
+
+    @property
+    def quiet_until_ps(self) -> int:
+        """A moment before which no click is left, as far as the recording has been read."""
+        if self._chunks:
+            return int(self._chunks[0][1][0])
+        return _ALL if self.finished else self._settled_ps
 
     def between(self, start_ps: int, stop_ps: int) -> DetectionEpoch:
         """Return the clicks with ``start_ps <= tag_ps < stop_ps``, reading on as far as needed; forgets none."""
-        while not self.finished and (not self._chunks or self._chunks[-1][1][-1] < stop_ps):
-            self._tape.advance()
+        while not self.finished and self._settled_ps < stop_ps:
+            self.tape.advance()
         detectors, times = [np.empty(0, np.uint8)], [np.empty(0, np.int64)]
         for detector, tag_ps in self._chunks:
             first, last = np.searchsorted(tag_ps, [start_ps, stop_ps])
@@ -82,7 +110,7 @@ class ClickStream:
     def first(self, clicks: int) -> DetectionEpoch:
         """Return the first clicks, so many where the recording has them; forgets none."""
         while not self.finished and sum(tag_ps.size for _, tag_ps in self._chunks) < clicks:
-            self._tape.advance()
+            self.tape.advance()
         detector = np.concatenate([np.empty(0, np.uint8), *(one for one, _ in self._chunks)])[:clicks]
         tag_ps = np.concatenate([np.empty(0, np.int64), *(one for _, one in self._chunks)])[:clicks]
         if not tag_ps.size:
@@ -93,7 +121,7 @@ class ClickStream:
         """Read on to the end and forget all: only the counts of the tagging remain."""
         self._chunks.clear()
         while not self.finished:
-            self._tape.advance()
+            self.tape.advance()
             self._chunks.clear()
 
     def forget(self, before_ps: int) -> None:
@@ -106,3 +134,10 @@ class ClickStream:
             if first:
                 self._chunks[0] = detector[first:], tag_ps[first:]
         self._gaps = [gap for gap in self._gaps if gap.stop_ps > before_ps]
+
+    def skip_to(self, before_ps: int) -> None:
+        """Read on to a moment and forget all clicks before it on the way, however many they are."""
+        self.forget(before_ps)
+        while not self.finished and self._settled_ps < before_ps:
+            self.tape.advance()
+            self.forget(before_ps)

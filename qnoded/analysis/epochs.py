@@ -1,4 +1,4 @@
-"""What is measured in one epoch: coincidences, accidentals, sifted bits. All that is kept of it is small."""
+"""What is measured in one epoch: coincidences, accidentals, sifted bits."""
 
 from __future__ import annotations
 
@@ -11,30 +11,31 @@ from qnoded.analysis.alignment import AlignedEpoch
 from qnoded.kernels.tagging import CHANNELS, count_channels
 from qnoded.mapping import Mapper
 from qnoded.records import I64, ClockModel, DetectionEpoch, Receiver, SiftedEpoch
-from qnoded.stages.coincidence import all_pairs, find
+from qnoded.stages.coincidence import all_pairs, displaced_pairs, find
 from qnoded.stages.differences import TimeDifferences, time_differences
 from qnoded.stages.sifting import sift
 from qnoded.stages.synchronization.tracking import TrackingReport
 from qnoded.stages.tagging import MultiClick, MultiClicks, resolve_multi_clicks
 
 DIFFERENCE_PAIRS: Final = 4000
-"""Pairs per epoch whose time differences are kept for the window recommendation and the plots."""
+"""Pairs of an epoch whose time differences are listed for the window recommendation and the plots."""
 DIFFERENCE_WINDOWS: Final = 3
-"""They are kept up to so many windows to each side, so that the accidental floor beside the peak is seen."""
+"""They are listed up to so many windows to each side, so that the accidental floor beside the peak is seen."""
 
 
 @dataclass(frozen=True, slots=True)
 class EpochResult:
-    """What is kept of one epoch."""
+    """What one epoch gave."""
 
     start_ps: int
     """Alice's clock."""
     stop_ps: int
+    live_ps: int
+    """Its length less gaps."""
     pairs: I64
     """int64[n, m], all pairs of clicks within the window."""
     displaced: I64
-    """int64[n, m], pairs in the displaced windows, summed."""
-    displaced_windows: int
+    """int64[n, m], all pairs in the displaced windows, summed."""
     alice_clicks: I64
     """int64[n], clicks per detector after dead times."""
     bob_clicks: I64
@@ -43,9 +44,9 @@ class EpochResult:
     clock: ClockModel
     """Bob's clock as a line from the start."""
     tracking: TrackingReport | None
-    """None with a shared clock."""
-    relocked: bool
-    """True where the lock was lost before and found again for this epoch."""
+    """None where nothing was tracked."""
+    stepped: bool
+    """True where bob's clock jumped before or in this epoch."""
     differences: TimeDifferences
     """Of a sample of its pairs, in a range that shows the floor beside the peak."""
 
@@ -58,31 +59,33 @@ def measure(
     seed: int,
     displacements_ps: tuple[int, ...],
     over: Mapper,
+    *,
+    difference_pairs: int = DIFFERENCE_PAIRS,
 ) -> EpochResult:
     """Count and sift the coincidences of one epoch.
 
-    All pairs are counted for the estimate: their accidentals follow from the rates alone. Bits come from one-to-one
-    coincidences, after clicks at once have been resolved on each side.
+    All pairs are counted for the estimate, in the window and in the displaced ones: their accidentals follow from the
+    rates alone. Bits come from one-to-one coincidences, after clicks at once have been resolved on each side.
     """
     alice, bob = aligned.alice, aligned.bob
     shape = len(receivers[0]), len(receivers[1])
     one_alice, many_alice = resolve_multi_clicks(alice, window_ps, multi_click, seed)
     one_bob, many_bob = resolve_multi_clicks(bob, window_ps, multi_click, seed + 1)
-    index = find(one_alice, one_bob, window_ps, shape, displacements_ps=displacements_ps, over=over)
+    index = find(one_alice, one_bob, window_ps, shape, displacements_ps=(), over=over)
     return EpochResult(
         start_ps=alice.start_ps,
         stop_ps=alice.stop_ps,
+        live_ps=aligned.live_ps,
         pairs=all_pairs(alice, bob, window_ps, shape, over=over),
-        displaced=index.displaced,
-        displaced_windows=index.displaced_windows,
+        displaced=displaced_pairs(alice, bob, window_ps, shape, displacements_ps, over=over),
         alice_clicks=_counts(alice, shape[0]),
         bob_clicks=_counts(bob, shape[1]),
         sifted=sift(index, one_alice, one_bob, *receivers),
         multi_clicks=(many_alice, many_bob),
         clock=aligned.clock,
         tracking=aligned.tracking,
-        relocked=aligned.relocked,
-        differences=time_differences(alice, bob, DIFFERENCE_WINDOWS * window_ps, DIFFERENCE_PAIRS),
+        stepped=aligned.stepped,
+        differences=time_differences(alice, bob, DIFFERENCE_WINDOWS * window_ps, difference_pairs),
     )
 
 

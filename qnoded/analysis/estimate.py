@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from qnoded.analysis.epochs import EpochResult
 from qnoded.analysis.survey import Survey
+from qnoded.analysis.totals import Totals
 from qnoded.records import F64, I64
 from qnoded.stages.artefacts import Artefact, coincidence_artefacts
-from qnoded.stages.differences import TimeDifferences, gathered
+from qnoded.stages.differences import TimeDifferences
 from qnoded.stages.estimation import (
     AsymptoticKeyRate,
     BellTest,
@@ -34,7 +33,6 @@ from qnoded.stages.estimation import (
 )
 from qnoded.stages.estimation.outcomes import SAME_OUTCOME, shared_bases
 from qnoded.stages.tagging import MultiClicks
-from qnoded.units import seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +40,7 @@ class LinkEstimate:
     """What a link's counts say."""
 
     duration_s: float
-    """Time of all epochs that were measured."""
+    """Time of all epochs that were measured, gaps taken off."""
     matrix: I64
     """int64[n, m], all pairs of clicks within the window: every click as often as it meets one."""
     accidentals: F64
@@ -71,26 +69,17 @@ class LinkEstimate:
 
 
 def estimate_link(
-    survey: Survey, epochs: Sequence[EpochResult], window_ps: int, sifted_bits: int, sifted_errors: int
+    survey: Survey, totals: Totals, displaced_windows: int, window_ps: int, sifted_bits: int, sifted_errors: int
 ) -> LinkEstimate:
-    """Put the counts of all epochs together and say what they mean."""
+    """Say what the counts of all epochs mean."""
     alice, bob = survey.alice, survey.bob
-    shape = len(alice), len(bob)
-    matrix, displaced = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-    alice_clicks, bob_clicks = np.zeros(shape[0], np.int64), np.zeros(shape[1], np.int64)
-    many_alice, many_bob = MultiClicks(), MultiClicks()
-    for epoch in epochs:
-        matrix += epoch.pairs
-        displaced += epoch.displaced
-        alice_clicks += epoch.alice_clicks
-        bob_clicks += epoch.bob_clicks
-        many_alice, many_bob = many_alice + epoch.multi_clicks[0], many_bob + epoch.multi_clicks[1]
-    windows = epochs[0].displaced_windows if epochs else 1
-    accidentals = displaced / windows
-    duration_s = sum(seconds(epoch.stop_ps - epoch.start_ps) for epoch in epochs)
+    matrix, alice_clicks, bob_clicks = totals.pairs, totals.alice_clicks, totals.bob_clicks
+    windows = max(displaced_windows, 1)
+    accidentals = totals.displaced / windows
+    duration_s = totals.duration_s
     measured = bool(shared_bases(alice, bob)) and matrix.sum() > 0
     errors = qber(matrix, alice, bob, accidentals=accidentals, accidental_windows=windows) if measured else None
-    differences = gathered([epoch.differences for epoch in epochs])
+    differences = totals.differences
     return LinkEstimate(
         duration_s=duration_s,
         matrix=matrix,
@@ -101,9 +90,11 @@ def estimate_link(
         qber=errors,
         sifted_bits=sifted_bits,
         sifted_qber=proportion(sifted_errors, sifted_bits),
-        multi_clicks=(many_alice, many_bob),
+        multi_clicks=totals.multi_clicks,
         car=car(float(matrix.sum()), float(accidentals.sum()), windows),
-        heralding=heralding(alice_clicks, bob_clicks, matrix, accidentals, duration_s) if measured else None,
+        heralding=heralding(alice_clicks, bob_clicks, matrix, accidentals, duration_s, accidental_windows=windows)
+        if measured
+        else None,
         bell=chsh_from_matrix(matrix, alice, bob),
         biases=bias_tests(matrix, alice, bob) if measured else (),
         key_rate=_key_rate(errors, sifted_bits, duration_s) if errors else None,

@@ -5,14 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import combinations
+from math import ceil
 from typing import Final
 
 import numpy as np
 
-from qnoded.kernels.peaks import count_close_pairs, list_close_pairs
+from qnoded.kernels.peaks import count_close_pairs
 from qnoded.records import I64, Detector, Receiver, TagBlock
 from qnoded.stages.artefacts import Artefact, click_artefacts
 from qnoded.stages.calibration import find_peak
+from qnoded.stages.differences import close_pairs
+from qnoded.units import PS_PER_NS
 
 MOST_INPUTS: Final = 16
 """Inputs whose correlations are looked at, the busiest first: 120 pairs."""
@@ -20,8 +23,11 @@ PEAK_TAGS: Final = 2**18
 """Tags of the beginning in which peaks are sought: at 10 Mcps and +-1 us, 20 differences a tag."""
 SEARCH_RANGE_PS: Final = 1_000_000
 """Peaks are sought within +-1 us: cables and delay lines, not fibres."""
+MOST_DIFFERENCES: Final = 2**23
+"""Time differences that are looked at in all, shared by the pairs of inputs: 20 a tag and more, but not without bound
+where the times of a recording stand still."""
 DEFAULT_WINDOW_PS: Final = 2_000
-"""Full width within which pairs are counted unless told otherwise."""
+"""Full width within which pairs are counted unless told otherwise, or two ticks where those are more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,17 @@ class Correlation:
     """All pairs with -window / 2 <= second - first < 0."""
     pairs_together: int
     """All pairs at the same time."""
+
+    @property
+    def sentence(self) -> str | None:
+        """Which input comes first and by how much, for the operator; None where no peak stands out."""
+        if self.peak_ps is None:
+            return None
+        order = "after" if self.peak_ps >= 0.0 else "before"
+        return (
+            f"Input {self.second} comes {abs(self.peak_ps) / PS_PER_NS:.3f} ns {order} input {self.first} "
+            f"(peak {self.peak_sigma_ps:.0f} ps wide, rms)"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,12 +93,14 @@ def lone_findings(
     known = np.isin(channel[:PEAK_TAGS], inputs)
     artefacts = click_artefacts(receiver, index[channel[:PEAK_TAGS][known]], tag_ps[:PEAK_TAGS][known])
     times = {one: np.ascontiguousarray(tag_ps[channel == one]) for one in inputs}
-    window_ps = window_ps or DEFAULT_WINDOW_PS
+    window_ps = window_ps or max(DEFAULT_WINDOW_PS, ceil(2 * tick_ps))
     horizon_ps = int(tag_ps[min(PEAK_TAGS, tag_ps.size) - 1]) if tag_ps.size else 0
+    pairs = tuple(combinations(inputs, 2))
+    most = MOST_DIFFERENCES // max(len(pairs), 1)
     return LoneFindings(
         correlations=tuple(
-            _correlation(first, second, times[first], times[second], window_ps, horizon_ps, tick_ps)
-            for first, second in combinations(inputs, 2)
+            _correlation(first, second, times[first], times[second], window_ps, horizon_ps, tick_ps, most)
+            for first, second in pairs
         ),
         artefacts=artefacts,
         sample_tags=int(tag_ps.size),
@@ -89,20 +108,23 @@ def lone_findings(
 
 
 def _correlation(
-    first: int, second: int, a: I64, b: I64, window_ps: int, horizon_ps: int, tick_ps: Fraction
+    first: int,
+    second: int,
+    a: I64,
+    b: I64,
+    window_ps: int,
+    horizon_ps: int,
+    tick_ps: Fraction,
+    most_differences: int,
 ) -> Correlation:
     half_ps = window_ps // 2
     near_a = a[: np.searchsorted(a, horizon_ps, "right")]
     near_b = b[: np.searchsorted(b, horizon_ps, "right")]
-    low_ps, high_ps = -SEARCH_RANGE_PS, SEARCH_RANGE_PS + 1
-    difference_ps = np.empty(count_close_pairs(near_a, near_b, low_ps, high_ps), np.int64)
     unlabelled = np.zeros(max(near_a.size, near_b.size), np.uint8)
-    ignored = np.empty(difference_ps.size, np.uint8)
-    list_close_pairs(
-        near_a, unlabelled[: near_a.size], near_b, unlabelled[: near_b.size], low_ps, high_ps,
-        difference_ps, ignored, ignored,
-    )  # fmt: skip
-    peak = find_peak(np.sort(difference_ps), SEARCH_RANGE_PS, tick_ps)
+    near = close_pairs(
+        unlabelled[: near_a.size], near_a, unlabelled[: near_b.size], near_b, SEARCH_RANGE_PS, most_differences
+    )
+    peak = find_peak(np.sort(near.delay_ps), SEARCH_RANGE_PS, tick_ps)
     return Correlation(
         first=first,
         second=second,

@@ -42,11 +42,11 @@ def write_plots(analysis: Analysis, folder: Path) -> tuple[Path, ...]:
         If there is nothing to draw, or the folder cannot be written.
     """
     link = analysis.link
-    if link is None or not link.epochs:
+    if link is None or not link.stretches:
         message = "--plot has nothing to draw: no coincidences of two sides were measured"
         raise UsageError(message)
     drawings = {"delays": _delays, "matrix": _matrix, "qber": _qber}
-    if any(epoch.tracking is not None for epoch in link.epochs):
+    if any(one.tracked for one in link.stretches):
         drawings["clock"] = _clock
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -104,13 +104,13 @@ def _matrix(link: Link) -> Figure:
 def _qber(link: Link) -> Figure:
     """Draw the QBER of each basis in time, with 95 % intervals."""
     alice, bob = link.survey.alice, link.survey.bob
-    groups = np.array_split(np.arange(len(link.epochs)), min(MOST_POINTS, len(link.epochs)))
-    begin_ps = link.epochs[0].start_ps
+    groups = np.array_split(np.arange(len(link.stretches)), min(MOST_POINTS, len(link.stretches)))
+    begin_ps = link.stretches[0].start_ps
     figure = Figure(figsize=(8.0, 3.6))
     axis = figure.subplots()
-    found = [qber(np.sum([link.epochs[n].pairs for n in group], axis=0), alice, bob) for group in groups]
+    found = [qber(np.sum([link.stretches[n].pairs for n in group], axis=0), alice, bob) for group in groups]
     middle_s = [
-        (link.epochs[group[0]].start_ps + link.epochs[group[-1]].stop_ps - 2 * begin_ps) / 2 / PS_PER_S
+        (link.stretches[group[0]].start_ps + link.stretches[group[-1]].stop_ps - 2 * begin_ps) / 2 / PS_PER_S
         for group in groups
     ]
     for basis, colour in BASIS_COLOURS.items():
@@ -136,9 +136,9 @@ def _qber(link: Link) -> Figure:
 
 def _clock(link: Link) -> Figure:
     """Draw what the clock does beyond a straight line, and how well it is followed."""
-    tracked = [epoch for epoch in link.epochs if epoch.tracking is not None]
-    time_ps = np.array([epoch.start_ps for epoch in tracked])
-    offset_ps = np.array([epoch.clock.offset_ps for epoch in tracked])
+    tracked = [one for one in link.stretches if one.tracked]
+    time_ps = np.array([one.start_ps for one in tracked])
+    offset_ps = np.array([one.clock.offset_ps for one in tracked])
     time_s = (time_ps - time_ps[0]) / PS_PER_S
     moved_ps = (offset_ps - offset_ps[0]).astype(np.float64)
     line = np.polyfit(time_s, moved_ps, 1) if time_s.size > 2 else np.array([0.0, 0.0])
@@ -146,12 +146,11 @@ def _clock(link: Link) -> Figure:
     above, below = figure.subplots(2, 1, sharex=True)
     above.plot(time_s, (moved_ps - np.polyval(line, time_s)) / PS_PER_NS, marker="o", markersize=3, color="#1f5fa8")
     above.set_ylabel("offset beyond a line, ns")
-    error_ppb = 1e9 * np.array([epoch.clock.frequency_error for epoch in tracked]).mean()
+    error_ppb = 1e9 * np.array([one.clock.frequency_error for one in tracked]).mean()
     above.set_title(f"bob's clock against alice's: {error_ppb:+.3f} ppb on average")
-    reports = [epoch.tracking for epoch in tracked if epoch.tracking is not None]
-    below.plot(time_s, [one.residual_rms_ps for one in reports], marker="o", markersize=3, color="#d07a00",
+    below.plot(time_s, [one.residual_rms_ps for one in tracked], marker="o", markersize=3, color="#d07a00",
                label="scatter of the slots about the tracked clock, rms")  # fmt: skip
-    below.plot(time_s, [one.phase_sigma_ps for one in reports], marker="o", markersize=3, color="#1a7f5a",
+    below.plot(time_s, [one.phase_sigma_ps for one in tracked], marker="o", markersize=3, color="#1a7f5a",
                label="uncertainty of the tracked clock")  # fmt: skip
     below.set_ylim(bottom=0)
     below.set_ylabel("ps")

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from qnoded.analysis.survey import Prologue
+from qnoded.analysis.prologue import Prologue
 from qnoded.errors import ConfigError, UsageError
 from qnoded.formats import Recording
 from qnoded.kernels.tagging import CHANNELS, count_channels

@@ -6,16 +6,15 @@ import math
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from qnoded.analysis.epochs import EpochResult
 from qnoded.analysis.estimate import LinkEstimate
 from qnoded.analysis.lone import LoneFindings
 from qnoded.analysis.receivers import Receivers
 from qnoded.analysis.survey import Survey
+from qnoded.analysis.totals import Stretch
 from qnoded.records import I64, SIDES, ClockModel, ReadingReport, RecordingInfo
 from qnoded.stages.artefacts import Artefact
 from qnoded.stages.estimation import Measured, Proportion
@@ -40,10 +39,19 @@ class Link:
     window_ps: int
     window_given: bool
     """False where the window follows from the measured peak."""
-    epochs: tuple[EpochResult, ...]
+    stretches: tuple[Stretch, ...]
+    """What was measured in time order, neighbouring epochs put together where there are many."""
+    epochs: int
+    """Epochs that were measured; of dim links several are measured at once and count as one."""
+    tracked: int
+    """Of them with a tracked clock."""
+    clock_steps: tuple[tuple[int, int], ...]
+    """Moments of alice's clock and steps of bob's, ps, where he was found elsewhere than he can have wandered."""
     discards: Counter[str]
     """Epochs left out, by reason."""
     relocks: int
+    vain_searches: int
+    """Searches for a lost lock that found nothing."""
     estimate: LinkEstimate
 
     @property
@@ -52,22 +60,23 @@ class Link:
 
         A step of the clock between two epochs is not taken for frequency.
         """
-        if not self.epochs:
+        if not self.stretches:
             state = self.survey.clock.state
             return None if state is None else state.clock
-        first = self.epochs[0].clock
-        spans_ps = [epoch.stop_ps - epoch.start_ps for epoch in self.epochs]
-        errors = [epoch.clock.frequency_error for epoch in self.epochs]
+        first = self.stretches[0].clock
+        spans_ps = [one.stop_ps - one.start_ps for one in self.stretches]
+        errors = [one.clock.frequency_error for one in self.stretches]
         return ClockModel(first.reference_ps, first.offset_ps, float(np.average(errors, weights=spans_ps)))
 
-    @property
-    def clock_steps(self) -> tuple[tuple[int, int], ...]:
-        """Moments of alice's clock and steps of bob's, ps, where the lock was lost and found again elsewhere."""
-        return tuple(
-            (later.start_ps, later.clock.offset_ps - earlier.clock.offset_at(later.start_ps))
-            for earlier, later in pairwise(self.epochs)
-            if later.relocked
-        )
+    def rms_ps(self, values: Iterable[float]) -> float | None:
+        """Return the root mean square over time of one number of each stretch; None where none is known."""
+        known = [
+            (value**2, one.stop_ps - one.start_ps)
+            for value, one in zip(values, self.stretches, strict=True)
+            if math.isfinite(value)
+        ]
+        total = sum(span_ps for _, span_ps in known)
+        return math.sqrt(sum(square * span_ps for square, span_ps in known) / total) if total else None
 
     @property
     def artefacts(self) -> tuple[Artefact, ...]:
@@ -98,7 +107,7 @@ class Analysis:
     @property
     def duration_s(self) -> float:
         """Time that was measured: of all epochs of a link, or from the first to the last tag."""
-        if self.link is not None and self.link.epochs:
+        if self.link is not None and self.link.stretches:
             return self.link.estimate.duration_s
         return (self.span_ps[1] - self.span_ps[0]) / PS_PER_S if self.span_ps else 0.0
 
@@ -229,7 +238,7 @@ def _link(link: Link) -> dict[str, Any]:
         if estimate.window is None
         else {"window_ps": estimate.window.window_ps, "sentence": estimate.window.sentence},
         "patterns": [{"kind": one.kind, **one.numbers, "sentence": one.sentence} for one in estimate.patterns],
-        "epochs": len(link.epochs),
+        "epochs": link.epochs,
         "discards": dict(link.discards),
     }
 
@@ -237,28 +246,24 @@ def _link(link: Link) -> dict[str, Any]:
 def _clock(link: Link) -> dict[str, Any]:
     finding, clock = link.survey.clock, link.clock
     found = finding.acquisition
-    tracked = [epoch.tracking for epoch in link.epochs if epoch.tracking is not None]
     return {
         "source": finding.source,
         "locked": finding.locked,
         "offset_ps": None if clock is None else clock.offset_ps,
-        "frequency_error": None if clock is None else clock.frequency_error,
+        # The moment of alice's clock at which the offset holds.
         "reference_ps": None if clock is None else clock.reference_ps,
+        "frequency_error": None if clock is None else clock.frequency_error,
         "significance": None if found is None else found.significance,
         "feasibility": None if found is None else found.feasibility.sentence(),
         "reason": None if found is None or found.reason is None else found.reason.name.lower(),
         "sentence": None if found is None else found.sentence,
         "advice": None if found is None or found.reason is None else ADVICE[found.reason],
-        "residual_rms_ps": _rms(one.residual_rms_ps for one in tracked),
-        "phase_sigma_ps": _rms(one.phase_sigma_ps for one in tracked),
+        "residual_rms_ps": link.rms_ps(one.residual_rms_ps for one in link.stretches),
+        "phase_sigma_ps": link.rms_ps(one.phase_sigma_ps for one in link.stretches),
         "relocks": link.relocks,
+        "vain_searches": link.vain_searches,
         "steps": [{"at_ps": at_ps, "step_ps": step_ps} for at_ps, step_ps in link.clock_steps],
     }
-
-
-def _rms(values: Iterable[float]) -> float | None:
-    squares = [value * value for value in values if math.isfinite(value)]
-    return math.sqrt(sum(squares) / len(squares)) if squares else None
 
 
 def _qber(estimate: LinkEstimate) -> dict[str, Any] | None:

@@ -6,7 +6,8 @@ import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import replace
+from fractions import Fraction
+from math import ceil
 from pathlib import Path
 from time import perf_counter
 from typing import Final
@@ -15,34 +16,35 @@ import numpy as np
 
 from qnoded.analysis.alignment import AlignedEpoch, Walk
 from qnoded.analysis.clicks import Tape
-from qnoded.analysis.epochs import EpochResult, measure
+from qnoded.analysis.epochs import measure
 from qnoded.analysis.estimate import estimate_link
 from qnoded.analysis.lone import lone_findings
 from qnoded.analysis.options import LATEST_PS, AnalysisOptions
+from qnoded.analysis.prologue import Prologue, begin_together
 from qnoded.analysis.receivers import choose_receivers
 from qnoded.analysis.result import Analysis, Link, Reading
 from qnoded.analysis.sifted import SiftedFiles
-from qnoded.analysis.survey import Prologue, Report, Survey, survey_link
+from qnoded.analysis.survey import Report, Survey, survey_link
+from qnoded.analysis.totals import Totals
 from qnoded.errors import ConfigError, GarbledRecording, UsageError
 from qnoded.formats import Recording, open_recording
 from qnoded.kernels.tagging import CHANNELS, count_channels
 from qnoded.records import I64, Receiver, TagBlock
 from qnoded.stages.coincidence import displacements
-from qnoded.stages.differences import gathered
 from qnoded.stages.tagging import Tagging
 
 BLOCK_TAGS: Final = 2**18
 """Tags of a block: 2 MiB, which stays near the processor from reading to labelling."""
 PEAK_WIDTHS: Final = 3.0
 """The window, unless given, in widths (FWHM) of the peak: it holds 99.96 % of the pairs of a Gaussian peak."""
+LEAST_TICKS: Final = 2
+"""It is no narrower than this in ticks, whatever the peak: a pair may lie one tick to either side of its delay."""
 WINDOW_STEP_PS: Final = 10
 """Such a window is rounded up to this."""
 MANY_ACCIDENTALS: Final = 1000
 """Of an epoch; two displaced windows then know them to 2 %."""
 MORE_WINDOWS: Final = 4
 """Displaced windows to each side where accidentals are fewer."""
-DIFFERENCES_KEPT: Final = 2**20
-"""Time differences kept in all, 10 MB: plots and the window recommendation want no more, however long the recording."""
 MULTI_CLICK_SEED: Final = 0x51D
 """Fixed, so that an analysis repeats; a live node draws a secret one."""
 
@@ -68,10 +70,13 @@ class Watched:
             yield block
 
 
-def _counts_of_sides(taggings: Sequence[Tagging], shared: bool) -> tuple[I64, ...]:
+def _counts_of_sides(taggings: Sequence[Tagging], prologues: Sequence[Prologue], shared: bool) -> tuple[I64, ...]:
     """Return the tags per input; where one recording holds both sides, each side's own inputs only."""
     if not shared:
-        return tuple(tagging.channel_counts for tagging in taggings)
+        return tuple(
+            tagging.channel_counts + prologue.skipped_counts
+            for tagging, prologue in zip(taggings, prologues, strict=True)
+        )
     counts = []
     for tagging in taggings:
         own = np.zeros(CHANNELS, np.int64)
@@ -83,6 +88,19 @@ def _counts_of_sides(taggings: Sequence[Tagging], shared: bool) -> tuple[I64, ..
 
 def _readings(recordings: Sequence[Recording]) -> tuple[Reading, ...]:
     return tuple(Reading(recording.info, recording.report) for recording in recordings)
+
+
+def _not_exchanged(recordings: Sequence[Recording]) -> None:
+    """Refuse two recordings that name the sides they belong to, given in the wrong order."""
+    if len(recordings) < 2:
+        return
+    alice, bob = (recording.info.channels for recording in recordings)
+    if ("bob" in alice and "alice" not in alice) or ("alice" in bob and "bob" not in bob):
+        message = (
+            f"{recordings[0].path} was given as alice's recording and {recordings[1].path} as bob's, but they name "
+            "their sides the other way round; exchange them"
+        )
+        raise UsageError(message)
 
 
 def _some_input_is_known(receiver: Receiver, prologue: Prologue) -> None:
@@ -99,9 +117,9 @@ def _some_input_is_known(receiver: Receiver, prologue: Prologue) -> None:
         raise ConfigError(where, receiver.side, problem, "correct the map, or exchange the recordings")
 
 
-def _window_ps(survey: Survey) -> int:
-    steps = -(-PEAK_WIDTHS * survey.peak_fwhm_ps // WINDOW_STEP_PS)
-    return int(steps) * WINDOW_STEP_PS
+def _window_ps(survey: Survey, tick_ps: Fraction) -> int:
+    widest_ps = max(PEAK_WIDTHS * survey.peak_fwhm_ps, float(LEAST_TICKS * tick_ps))
+    return ceil(widest_ps / WINDOW_STEP_PS) * WINDOW_STEP_PS
 
 
 def _displacements_ps(first: AlignedEpoch, window_ps: int) -> tuple[int, ...]:
@@ -148,7 +166,10 @@ def analyze(
         ]
         pool = stack.enter_context(ThreadPoolExecutor(threads or os.cpu_count(), "qnoded-kernel"))
         watched = [Watched(recording, progress) for recording in recordings]
+        _not_exchanged(recordings)
         prologues = [Prologue(blocks) for blocks in watched]
+        if len(recordings) == 2:
+            begin_together(prologues[0], prologues[1], options.clock)
         receivers = choose_receivers(recordings, prologues, options.channels)
         if receivers is None:
             if options.sifted is not None:
@@ -166,21 +187,21 @@ def analyze(
             shared_clock=shared,
             measure_delays=receivers.measure_delays,
             tick_ps=max(recording.info.tick_ps for recording in recordings),
+            first_ps=prologues[0].first_ps or 0,
             options=options.clock,
             over=pool.map,
             progress=progress,
         )
-        window_ps = options.window_ps or _window_ps(survey)
+        window_ps = options.window_ps or _window_ps(survey, max(recording.info.tick_ps for recording in recordings))
         taggings = [Tagging(survey.alice), Tagging(survey.bob)]
         if shared:
             alice_stream, bob_stream = Tape(prologues[0].all_blocks(), taggings).streams
         else:
             (alice_stream,) = Tape(prologues[0].all_blocks(), taggings[:1]).streams
             (bob_stream,) = Tape(prologues[1].all_blocks(), taggings[1:]).streams
-        walk = Walk(alice_stream, bob_stream, survey.clock.state, pool.map)
-        epochs: list[EpochResult] = []
+        walk = Walk(alice_stream, bob_stream, survey.clock.state, pool.map, window_ps)
+        totals = Totals((len(survey.alice), len(survey.bob)))
         displacements_ps: tuple[int, ...] = ()
-        sampled = 0
         sifted = stack.enter_context(SiftedFiles(options.sifted, recordings))
         if survey.clock.locked:
             for aligned in walk:
@@ -193,11 +214,10 @@ def analyze(
                     MULTI_CLICK_SEED,
                     displacements_ps,
                     pool.map,
+                    difference_pairs=totals.difference_pairs,
                 )
-                if sampled >= DIFFERENCES_KEPT:
-                    epoch = replace(epoch, differences=gathered([]))
-                sampled += len(epoch.differences)
-                epochs.append(sifted.take(epoch))
+                sifted.take(epoch.sifted)
+                totals.add(epoch)
         # What the walk left unread still belongs to the counts of tags.
         for stream in (alice_stream, bob_stream):
             stream.exhaust()
@@ -207,14 +227,18 @@ def analyze(
             survey=survey,
             window_ps=window_ps,
             window_given=options.window_ps is not None,
-            epochs=tuple(epochs),
+            stretches=tuple(totals.stretches),
+            epochs=totals.steps,
+            tracked=totals.tracked,
+            clock_steps=tuple(totals.clock_steps),
             discards=walk.discards,
             relocks=walk.relocks,
-            estimate=estimate_link(survey, epochs, window_ps, sifted.bits, sifted.errors),
+            vain_searches=walk.vain_searches,
+            estimate=estimate_link(survey, totals, len(displacements_ps), window_ps, sifted.bits, sifted.errors),
         )
         return Analysis(
             readings=_readings(recordings),
-            channel_counts=_counts_of_sides(taggings, shared),
+            channel_counts=_counts_of_sides(taggings, prologues, shared),
             span_ps=watched[0].span_ps,
             link=link,
             lone=None,

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Final, Self
 
 import numpy as np
 
-from qnoded.analysis.epochs import EpochResult
 from qnoded.errors import UsageError
 from qnoded.formats import Recording
 from qnoded.records import SIDES, SiftedEpoch
 
 UNFINISHED: Final = ".part"
 """Ending of a file that is still being written."""
+FACTS: Final = "sifted.json"
+PRIVATE_MODE: Final = 0o600
+"""What becomes a key is nobody else's to read."""
 
 
 class SiftedFiles:
     """Writes ``alice.txt`` and ``bob.txt``, one bit a line, and ``sifted.json``; without a folder it only counts.
 
-    Files appear under their names when they are complete: a run that was stopped leaves none.
+    Files appear under their names when they are complete, the facts before the bits that they speak of. A run that was
+    stopped or has no bit leaves those of an earlier one as they are.
     """
 
     def __init__(self, folder: Path | None, recordings: Sequence[Recording]) -> None:
@@ -37,7 +39,8 @@ class SiftedFiles:
         if self._folder is not None:
             try:
                 self._folder.mkdir(parents=True, exist_ok=True)
-                self._files = [(self._folder / f"{side}.txt{UNFINISHED}").open("wb") for side in SIDES]
+                for side in SIDES:
+                    self._files.append(_private(self._folder / f"{side}.txt{UNFINISHED}"))
             except OSError as error:
                 message = f"--sifted {self._folder}: {error.strerror}; name a folder that can be written"
                 raise UsageError(message) from None
@@ -50,24 +53,20 @@ class SiftedFiles:
             file.close()
             Path(file.name).unlink(missing_ok=True)
 
-    def take(self, epoch: EpochResult) -> EpochResult:
-        """Count and write the bits of an epoch; return the epoch without them, so that memory stays bounded."""
-        alice, bob = epoch.sifted
+    def take(self, sifted: tuple[SiftedEpoch, SiftedEpoch]) -> None:
+        """Count and write the bits of both sides of an epoch."""
+        alice, bob = sifted
         self.bits += alice.bits.size
         self.errors += int(np.count_nonzero(alice.bits != bob.bits))
-        for file, side in zip(self._files, epoch.sifted, strict=False):
+        for file, side in zip(self._files, sifted, strict=False):
             lines = np.empty((side.bits.size, 2), np.uint8)
             lines[:, 0], lines[:, 1] = side.bits + ord("0"), ord("\n")
             file.write(lines.tobytes())
-        return replace(epoch, sifted=(_emptied(alice), _emptied(bob)))
 
     def finish(self) -> None:
-        """Give the complete files their names."""
-        if self._folder is None:
+        """Give the complete files their names, if there is a bit in them."""
+        if self._folder is None or not self.bits:
             return
-        for file, side in zip(self._files, SIDES, strict=True):
-            file.close()
-            Path(file.name).replace(self._folder / f"{side}.txt")
         facts = {
             "bits": self.bits,
             "errors": self.errors,
@@ -75,8 +74,17 @@ class SiftedFiles:
             "simulated": self._simulated,
             "recordings": self._sources,
         }
-        (self._folder / "sifted.json").write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
+        unfinished = self._folder / f"{FACTS}{UNFINISHED}"
+        with _private(unfinished) as file:
+            file.write(f"{json.dumps(facts, indent=2)}\n".encode())
+        unfinished.replace(self._folder / FACTS)
+        for file, side in zip(self._files, SIDES, strict=True):
+            file.close()
+            Path(file.name).replace(self._folder / f"{side}.txt")
 
 
-def _emptied(side: SiftedEpoch) -> SiftedEpoch:
-    return SiftedEpoch(side.bits[:0].copy(), side.basis[:0].copy(), side.side)
+def _private(path: Path) -> IO[bytes]:
+    """Open a new file that only its owner may read, in place of any that has its name."""
+    path.unlink(missing_ok=True)
+    path.touch(PRIVATE_MODE, exist_ok=False)
+    return path.open("wb")

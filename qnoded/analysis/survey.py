@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from itertools import chain
+from math import ceil
 from typing import Final
 
 import numpy as np
@@ -23,10 +23,6 @@ from qnoded.stages.synchronization.clock_state import ClockState, start
 from qnoded.stages.tagging import Tagging
 from qnoded.units import FWHM_PER_SIGMA, PS_PER_MS, PS_PER_S
 
-SURVEY_TAGS: Final = 2**24
-"""Tags of a recording that the survey may hold in memory, 150 MB: 30 s at 0.5 Mcps, enough for 0.1 % pairs."""
-SURVEY_PS: Final = 60 * PS_PER_S
-"""Time that it may span; a clock search from more than a minute gains nothing."""
 ARTEFACT_CLICKS: Final = 2**16
 """Clicks per side in which faults are sought: a share of 2 % of one of four detectors then shows 300 times."""
 CALIBRATION_PAIRS: Final = 4000
@@ -50,6 +46,8 @@ TRACKED_ROUNDS: Final = 3
 """Times that delays are measured on the tracked clock: again while one of them moved by more than the peak's width."""
 CALIBRATION_EPOCHS: Final = 8
 """Epochs for the second look: 4 s, or fewer where there are enough clicks."""
+SURVEY_WINDOW: Final = 10.0
+"""Width that counts as the window there, in standard deviations of the peak."""
 SHORTEST_CALIBRATION_PS: Final = PS_PER_S // 10
 LONGEST_CALIBRATION_PS: Final = PS_PER_S // 5
 """While the clock is known as a line only, a quartz (5e-9) moves a nanosecond in this."""
@@ -59,31 +57,6 @@ UNKNOWN_SIGMA_PS: Final = 500.0
 """Peak width assumed where no pair of detectors shows a peak."""
 
 Report = Callable[[float, str], None]
-
-
-class Prologue:
-    """The blocks of a recording with its beginning kept, so that it can be read again from the front."""
-
-    def __init__(self, blocks: Iterable[TagBlock]) -> None:
-        self._rest: Iterator[TagBlock] = iter(blocks)
-        self._kept: list[TagBlock] = []
-        tags = 0
-        for block in self._rest:
-            self._kept.append(block)
-            tags += len(block)
-            span_ps = int(block.tag_ps[-1] - self._kept[0].tag_ps[0]) if tags and len(block) else 0
-            if tags >= SURVEY_TAGS or span_ps >= SURVEY_PS:
-                break
-
-    def beginning(self) -> list[TagBlock]:
-        """Return the blocks that are kept."""
-        return self._kept
-
-    def all_blocks(self) -> Iterator[TagBlock]:
-        """Hand out the whole recording, once; the beginning is let go along the way."""
-        kept, self._kept = self._kept, []
-        kept.reverse()
-        return chain((kept.pop() for _ in range(len(kept))), self._rest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +93,7 @@ class Survey:
         return self.peak_sigma_ps * FWHM_PER_SIGMA
 
 
-def survey_clicks(receiver: Receiver, blocks: list[TagBlock]) -> tuple[Receiver, tuple[Artefact, ...]]:
+def survey_clicks(receiver: Receiver, blocks: Iterable[TagBlock]) -> tuple[Receiver, tuple[Artefact, ...]]:
     """Find the faults of one side's detectors, and impose dead times against echoes.
 
     Returns
@@ -136,7 +109,9 @@ def survey_clicks(receiver: Receiver, blocks: list[TagBlock]) -> tuple[Receiver,
         if finding.kind == "double-firing"
     }
     detectors = tuple(
-        replace(detector, dead_time_ps=detector.dead_time_ps or echoes.get(detector.channel, 0))
+        detector
+        if detector.dead_time_ps is not None
+        else replace(detector, dead_time_ps=echoes.get(detector.channel, 0))
         for detector in receiver.detectors
     )
     return replace(receiver, detectors=detectors), artefacts
@@ -149,12 +124,13 @@ def _plain(receiver: Receiver) -> Receiver:
 def survey_link(
     alice: Receiver,
     bob: Receiver,
-    alice_blocks: list[TagBlock],
-    bob_blocks: list[TagBlock],
+    alice_blocks: Iterable[TagBlock],
+    bob_blocks: Iterable[TagBlock],
     *,
     shared_clock: bool,
     measure_delays: bool,
     tick_ps: Fraction,
+    first_ps: int,
     options: ClockOptions,
     over: Mapper,
     progress: Report,
@@ -164,10 +140,12 @@ def survey_link(
     Parameters
     ----------
     alice, bob : receivers as far as the channel map knows them
-    alice_blocks, bob_blocks : the beginning of each side's recording; the same list where one tagger serves both
+    alice_blocks, bob_blocks : the beginning of each side's recording, gone through several times; the same where one
+        tagger serves both
     shared_clock : one tagger serves both sides
     measure_delays : False where the map gives all delays
     tick_ps : the coarser tick of the two recordings
+    first_ps : alice's first tag, the moment for which the offset is given
     options : what is known of the clock
     """
     progress(0.0, "looking at the detectors")
@@ -178,9 +156,11 @@ def survey_link(
     if shared_clock:
         clock = ClockFinding("shared", None, None)
     elif options.known:
-        clock = _given_clock(alice, alice_blocks, options)
+        model = ClockModel(first_ps, options.offset_ps, options.frequency_error)
+        clock = ClockFinding("given", start(model, UNKNOWN_SIGMA_PS, UNKNOWN_PAIR_RATE_HZ), None)
     else:
-        clock = _searched_clock(_merged(alice, alice_blocks), _merged(bob, bob_blocks), options, over, progress)
+        alice_ps, bob_ps = _merged(alice, alice_blocks), _merged(bob, bob_blocks)
+        clock = _searched_clock(alice_ps, bob_ps, first_ps, options, over, progress)
     if not clock.locked:
         return Survey(alice, bob, clock, None, artefacts, UNKNOWN_SIGMA_PS)
 
@@ -208,7 +188,7 @@ def survey_link(
 
 
 def _behind_a_fibre(
-    alice: Receiver, bob: Receiver, alice_blocks: list[TagBlock], bob_blocks: list[TagBlock], over: Mapper
+    alice: Receiver, bob: Receiver, alice_blocks: Iterable[TagBlock], bob_blocks: Iterable[TagBlock], over: Mapper
 ) -> Receiver:
     """Return bob with the delay that his light has against alice's, where one tagger serves both and it is long."""
     search = SearchRange(offset_range_ps=LONGEST_FIBRE_PS, frequency_range=0.0)
@@ -233,21 +213,19 @@ def _unblurred(state: ClockState, calibration: DelayCalibration, delays_measured
     )
 
 
-def _merged(receiver: Receiver, blocks: list[TagBlock]) -> I64:
+def _merged(receiver: Receiver, blocks: Iterable[TagBlock]) -> I64:
     """Return all clicks of a side, echoes removed, int64[n] ps."""
     return Tape(blocks, [Tagging(receiver)]).streams[0].everything().tag_ps
 
 
-def _given_clock(alice: Receiver, alice_blocks: list[TagBlock], options: ClockOptions) -> ClockFinding:
-    first_ps = Tape(alice_blocks, [Tagging(alice)]).streams[0].next_ps() or 0
-    model = ClockModel(first_ps, options.offset_ps, options.frequency_error)
-    return ClockFinding("given", start(model, UNKNOWN_SIGMA_PS, UNKNOWN_PAIR_RATE_HZ), None)
-
-
-def _searched_clock(alice_ps: I64, bob_ps: I64, options: ClockOptions, over: Mapper, progress: Report) -> ClockFinding:
+def _searched_clock(
+    alice_ps: I64, bob_ps: I64, first_ps: int, options: ClockOptions, over: Mapper, progress: Report
+) -> ClockFinding:
+    # Where a head was skipped the clock has run on since the moment for which the offset is given.
+    since_ps = max(int(alice_ps[0]) - first_ps, 0) if alice_ps.size else 0
     search = SearchRange(
-        offset_ps=options.offset_ps,
-        offset_range_ps=options.offset_range_ps,
+        offset_ps=options.offset_ps + round(options.frequency_error * since_ps),
+        offset_range_ps=options.offset_range_ps + ceil(options.frequency_range * since_ps),
         frequency_error=options.frequency_error,
         frequency_range=options.frequency_range,
     )
@@ -260,8 +238,8 @@ def _searched_clock(alice_ps: I64, bob_ps: I64, options: ClockOptions, over: Map
 def _first_delays(
     alice: Receiver,
     bob: Receiver,
-    alice_blocks: list[TagBlock],
-    bob_blocks: list[TagBlock],
+    alice_blocks: Iterable[TagBlock],
+    bob_blocks: Iterable[TagBlock],
     clock: ClockFinding,
     tick_ps: Fraction,
 ) -> DelayCalibration:
@@ -317,9 +295,9 @@ def _calibrated(
         merit = _merit(found)
         if best is None or merit > _merit(best):
             best = found
-        known, least = merit
+        _, least = merit
         precise = roughly or -least <= GOOD_DELAY * found.width_ps or most_clicks == CALIBRATION_CLICKS
-        if known == len(alice) + len(bob) and precise:
+        if found.complete and precise:
             break
     assert best is not None
     return best
@@ -334,15 +312,20 @@ def _merit(found: DelayCalibration) -> tuple[int, float]:
 def _tracked_delays(
     alice: Receiver,
     bob: Receiver,
-    alice_blocks: list[TagBlock],
-    bob_blocks: list[TagBlock],
+    alice_blocks: Iterable[TagBlock],
+    bob_blocks: Iterable[TagBlock],
     clock: ClockFinding,
     tick_ps: Fraction,
     over: Mapper,
 ) -> DelayCalibration:
     """Calibrate on epochs whose clock is tracked: what is left of the delays, from many more pairs."""
+    assert clock.state is not None
     walk = Walk(
-        Tape(alice_blocks, [Tagging(alice)]).streams[0], Tape(bob_blocks, [Tagging(bob)]).streams[0], clock.state, over
+        Tape(alice_blocks, [Tagging(alice)]).streams[0],
+        Tape(bob_blocks, [Tagging(bob)]).streams[0],
+        clock.state,
+        over,
+        SURVEY_WINDOW * clock.state.peak_sigma_ps,
     )
     epochs: list[AlignedEpoch] = []
     for epoch in walk:

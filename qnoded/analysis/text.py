@@ -111,9 +111,10 @@ def _clock(out: Console, link: Link) -> None:
             return
         out.print(Text(f"Clock search: {finding.acquisition.feasibility.sentence()}", "dim"))
     assert clock is not None
-    tracked = [epoch.tracking for epoch in link.epochs if epoch.tracking is not None]
-    sigma = float(np.median([one.phase_sigma_ps for one in tracked])) if tracked else float("nan")
-    followed = f"followed to {sigma:.0f} ps through {len(tracked)} epochs" if tracked else "but no epoch was followed"
+    sigma_ps = (
+        float(np.median(sigmas)) if (sigmas := [one.phase_sigma_ps for one in link.stretches if one.tracked]) else 0.0
+    )
+    followed = f"followed to {sigma_ps:.0f} ps through {link.tracked} epochs" if sigmas else "but no epoch was followed"
     out.print(
         f"[bold]Clock[/] bob is {clock.offset_ps / PS_PER_S:+.12f} s off, runs {clock.frequency_error * 1e9:+.3f} ppb; "
         f"{followed}"
@@ -127,7 +128,7 @@ def _detectors(analysis: Analysis, link: Link) -> Table:
     calibration = link.survey.calibration
     errors = ((), ()) if calibration is None else (calibration.alice_error_ps, calibration.bob_error_ps)
     clicks = (link.estimate.alice_clicks, link.estimate.bob_clicks)
-    if not link.epochs:
+    if not link.stretches:
         # Nothing was measured together: what each side counted by itself still says something.
         of_alice, of_bob = analysis.channel_counts
         clicks = (
@@ -172,6 +173,8 @@ def _discards(out: Console, link: Link) -> None:
         _warn(out, f"epochs left out: {listed}")
     if link.relocks:
         _warn(out, f"the clock lock was lost and found again {link.relocks} times")
+    if link.vain_searches:
+        _warn(out, f"{link.vain_searches} searches for a lost clock lock found nothing; the waits between them grew")
     for at_ps, step_ps in link.clock_steps:
         _warn(out, f"bob's clock jumped by {step_ps / PS_PER_NS:+,.3f} ns before {at_ps / PS_PER_S:.3f} s of alice's")
 
@@ -188,11 +191,8 @@ def _lone(out: Console, analysis: Analysis) -> None:
         table.add_row(str(channel), f"{counts[channel]:,}", rate)
     out.print(table)
     for one in analysis.lone.correlations:
-        if one.peak_ps is not None:
-            out.print(
-                f"Input {one.second} comes {one.peak_ps / PS_PER_NS:.3f} ns after input {one.first} "
-                f"(peak {one.peak_sigma_ps:.0f} ps wide, rms)"
-            )
+        if one.sentence is not None:
+            out.print(one.sentence)
     for artefact in analysis.lone.artefacts:
         _warn(out, artefact.sentence)
     out.print("Name the detectors with --channels MAP.toml for clock, coincidences and QBER.")

@@ -32,7 +32,7 @@ class Check:
 def checks_of(analysis: Analysis, truth: Mapping[str, Any]) -> tuple[Check, ...]:
     """Compare an analysis with ``truth.json`` of the simulation that made its recordings."""
     link = analysis.link
-    if link is None or link.clock is None or not link.epochs:
+    if link is None or link.clock is None or not link.stretches:
         return (Check("clock locked and coincidences found", False, "no"),)
     return (*_clock(link, truth), _peaks(link, truth), *_counts(link, truth))
 

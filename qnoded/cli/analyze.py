@@ -103,4 +103,6 @@ def run(args: argparse.Namespace) -> int:
             write_plots(analysis, args.plot)
         else:
             print("qnoded analyze: --plot has nothing to draw", file=sys.stderr)
+    if args.sifted is not None and not (analysis.link is not None and analysis.link.estimate.sifted_bits):
+        print("qnoded analyze: --sifted has no bit to write; files of an earlier run stay as they are", file=sys.stderr)
     return 0 if analysis.stands else 1

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qnoded.analysis.clicks import Tape
-from qnoded.analysis.survey import Prologue
+from qnoded.analysis.prologue import Prologue
 from qnoded.records import Detector, Gap, Receiver, TagBlock
 from qnoded.stages.tagging import Tagging
 
@@ -62,4 +62,4 @@ def test_the_prologue_gives_the_beginning_twice_and_the_rest_once() -> None:
     assert len(beginning) == 3
     again = list(prologue.all_blocks())
     assert [len(block) for block in again] == [10, 40, 50]
-    assert prologue.beginning() == []
+    assert list(prologue.beginning()) == []
