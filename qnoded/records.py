@@ -79,8 +79,9 @@ class Detector:
     """0 for H, D, R; 1 for V, A, L."""
     delay_ps: int = 0
     """The click comes this much later than the reference detector's; subtracted in tagging."""
-    dead_time_ps: int = 0
-    """A click closer than this to the previous one of the same detector is dropped; 0 keeps all."""
+    dead_time_ps: int | None = None
+    """A click closer than this to the previous one of the same detector is dropped; 0 keeps all, None says that nobody
+    has chosen: a survey measures it, tagging keeps all."""
     angle_deg: float | None = None
     """Linear analyser angle, for CHSH; None where nothing is known."""
 

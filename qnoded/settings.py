@@ -26,15 +26,16 @@ A channel map says which input of the tagger is which detector::
 
 from __future__ import annotations
 
-import tomllib
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from qnoded.errors import ConfigError, UsageError
+from qnoded.errors import UsageError
+from qnoded.explaining import explained
 from qnoded.records import Detector, Receiver
+from qnoded.toml_file import read_table
 from qnoded.units import tick
 
 OUTCOMES: Final = {
@@ -57,6 +58,7 @@ Channel = Annotated[int, Field(ge=0, le=255)]
 Delay = Annotated[int, Field(ge=-LARGEST_DELAY_PS, le=LARGEST_DELAY_PS)]
 DeadTime = Annotated[int, Field(ge=0, le=LARGEST_DELAY_PS)]
 
+REMEDY: Final = "see the example in config/channels.toml"
 _PER_DETECTOR: Final = ("delays_ps", "dead_time_ps", "angles_deg")
 
 
@@ -65,7 +67,7 @@ class SideMap(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    channels: dict[str, Channel] = Field(min_length=1)
+    channels: dict[str, Channel]
     """Detector name -> the tagger's input number."""
     delays_ps: dict[str, Delay] | None = None
     """Detector name -> how much later it clicks; None: measure."""
@@ -79,25 +81,31 @@ class SideMap(BaseModel):
     def _gather_channels(cls, table: Any) -> Any:
         if not isinstance(table, dict):
             return table
-        channels = {key: value for key, value in table.items() if key not in _PER_DETECTOR}
-        return {"channels": channels} | {key: table[key] for key in _PER_DETECTOR if key in table}
+        # No input is a table: one of another name is a misspelt one, and is left for pydantic to find.
+        apart = {key for key in table if key in _PER_DETECTOR or (isinstance(table[key], dict) and key != "channels")}
+        channels = {key: value for key, value in table.items() if key not in apart}
+        return {"channels": channels} | {key: table[key] for key in apart}
 
     @model_validator(mode="after")
     def _names_are_known(self) -> SideMap:
+        if not self.channels:
+            message = "names no detector; give each its input, such as H = 0"
+            raise ValueError(message)
         for name in self.channels:
             if name not in OUTCOMES:
                 message = f"{name!r} is no detector name; use {', '.join(OUTCOMES)}"
                 raise ValueError(message)
         if len(set(self.channels.values())) < len(self.channels):
-            message = "two detectors share one channel"
+            message = f"two detectors share one channel ({_listed(self.channels)}); give each its own input"
             raise ValueError(message)
         for table in (self.delays_ps or {}, self.dead_time_ps, self.angles_deg):
             for name in table:
                 if name not in self.channels:
-                    message = f"{name!r} has no channel on this side"
+                    message = f"{name!r} has no channel on this side; name its input above, or leave it out"
                     raise ValueError(message)
         if self.delays_ps is not None and self.delays_ps.keys() != self.channels.keys():
-            message = f"delays_ps gives {', '.join(self.delays_ps)} only; give all detectors of the side or none"
+            given = ", ".join(self.delays_ps) or "no detector"
+            message = f"delays_ps gives {given} only; give all detectors of the side or none"
             raise ValueError(message)
         return self
 
@@ -112,7 +120,7 @@ class SideMap(BaseModel):
                     channel,
                     *OUTCOMES[name],
                     delay_ps=delays.get(name, 0),
-                    dead_time_ps=self.dead_time_ps.get(name, 0),
+                    dead_time_ps=self.dead_time_ps.get(name),
                     angle_deg=self.angles_deg.get(name, LINEAR_ANGLES_DEG.get(name)),
                 )
                 for name, channel in self.channels.items()
@@ -136,7 +144,7 @@ class ChannelMap(BaseModel):
         if value is None or isinstance(value, Fraction):
             return value
         if isinstance(value, bool) or not isinstance(value, (int, str)):
-            message = 'write it as an integer or as a string, exactly, such as 1 or "625/8"'
+            message = 'is not exact; write it as a whole number or in quotes, such as 1 or "625/8"'
             raise ValueError(message)
         try:
             return tick(str(value))
@@ -152,14 +160,7 @@ def load_channel_map(path: Path) -> ChannelMap:
     ConfigError
         If the file cannot be read, is not TOML or holds a wrong key or value; names file, key, value and remedy.
     """
-    remedy = "see the example in config/channels.toml"
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(path, "file", error.strerror or str(error), "check the path") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ConfigError(path, "TOML", str(error), remedy) from None
-    return check_channel_map(table, str(path))
+    return check_channel_map(read_table(path, REMEDY), str(path))
 
 
 def check_channel_map(table: dict[str, Any], where: str) -> ChannelMap:
@@ -167,8 +168,8 @@ def check_channel_map(table: dict[str, Any], where: str) -> ChannelMap:
     try:
         return ChannelMap.model_validate(table)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"]) or "map"
-        value = first["input"]
-        problem = f"{first['msg'].removeprefix('Value error, ')} (found {str(value)[:80]!r})"
-        raise ConfigError(where, key, problem, "see the example in config/channels.toml") from None
+        raise explained(error, ChannelMap, table, where, REMEDY)[0] from None
+
+
+def _listed(channels: dict[str, int]) -> str:
+    return ", ".join(f"{name} = {channel}" for name, channel in channels.items())

@@ -10,6 +10,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from qnoded.units import PS_PER_S
+
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
@@ -91,7 +93,7 @@ def _summary(recording: Recording, counts: NDArray[np.int64], span: list[int]) -
         "tags": report.tags,
         "tags_per_channel": {str(c): int(n) for c, n in enumerate(counts) if n},
         "start_ps": span[0] if span else None,
-        "duration_s": (span[1] - span[0]) / 1e12 if span else 0.0,
+        "duration_s": (span[1] - span[0]) / PS_PER_S if span else 0.0,
         "rollovers": report.rollovers,
         "gaps": [[gap.start_ps, gap.stop_ps, gap.lost_tags, gap.reason] for gap in report.gaps],
         "disordered": report.disordered,

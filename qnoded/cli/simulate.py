@@ -82,12 +82,12 @@ def record(
     UsageError
         If the folder cannot be written.
     """
-    import json
     from contextlib import ExitStack
 
     from qnoded.errors import UsageError
     from qnoded.formats import RecordingWriter
     from qnoded.settings import LINEAR_ANGLES_DEG
+    from qnoded.sim.truth import as_text
 
     files = {side: folder / f"{side}.{SUFFIXES[format_name]}" for side in ("alice", "bob")}
     truth_file = folder / "truth.json"
@@ -118,9 +118,7 @@ def record(
                 bob.write(of_bob)
                 progress(world.now_ps / PS_PER_S / seconds, "simulating")
         truth = world.truth
-        # One line per subject: a person finds the numbers and the long ones do not fill the screen.
-        lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(value, allow_nan=False)}" for key, value in truth.items())
-        truth_file.write_text(f"{{\n{lines}\n}}\n", encoding="utf-8")
+        truth_file.write_text(as_text(truth), encoding="utf-8")
     except OSError as error:
         problem = f"cannot write {error.filename or folder}: {error.strerror or error}; choose another --out"
         raise UsageError(problem) from None
@@ -140,7 +138,7 @@ def _summarize(world: World, truth: dict[str, Any], written: dict[str, str], ela
     print(f"expected in a window of {expected['window_ps']} ps (peak {expected['peak_fwhm_ps']:.0f} ps FWHM):")
     print(f"  pairs {expected['pairs_hz']:.1f} /s, accidentals {expected['accidentals_hz']:.3g} /s, QBER {shares}")
     print(
-        f"  bob's clock {clock['offset_total_ps'] / 1e12:+.12f} s with the fibre, "
+        f"  bob's clock {clock['offset_total_ps'] / PS_PER_S:+.12f} s with the fibre, "
         f"frequency error {clock['frequency_error']:+.3e}"
     )
 

@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from qnoded.errors import FormatError, GarbledRecording, TruncatedRecording
 from qnoded.formats.metadata import LARGEST_METADATA, Metadata, parse_metadata
-from qnoded.formats.reading import Request
+from qnoded.formats.reading import Request, RowReader
 from qnoded.formats.source import Source
-from qnoded.records import I64, U8, Gap, ReadingReport, RecordingInfo
+from qnoded.records import I64, U8, ReadingReport
 
 MAGIC: Final = b"PK"
 NPY_MAGIC: Final = b"\x93NUMPY"
@@ -157,15 +157,12 @@ class Column:
         return dtype, sizes, 8 + wide + length
 
 
-class NpzReader:
+class NpzReader(RowReader):
     """Tags of an npz file."""
 
-    info: RecordingInfo
-
     def __init__(self, source: Source, request: Request) -> None:
-        self._source, self._path = source, source.path
+        super().__init__(source)
         self._columns: list[Column] = []
-        self._rows = self._row = self._first = 0
         with unzipping(self._path, None):
             self._archive = zipfile.ZipFile(source.path)
         try:
@@ -174,39 +171,20 @@ class NpzReader:
             self.close()
             raise
 
-    @property
-    def size_bytes(self) -> int:
-        """Size of the file, bytes."""
-        return self._source.size_bytes
-
-    @property
-    def position_bytes(self) -> int:
-        """How far the file has been read, bytes."""
-        return self.size_bytes * self._row // max(self._rows, 1)
-
-    def fill(self, tag_ps: I64, channel: U8, report: ReadingReport) -> int:
-        """Read the next tags; see ``Reader.fill``."""
-        if not self._row:
-            report.gaps.extend(self._gaps)
+    def next_rows(self, tag_ps: I64, channel: U8, _report: ReadingReport) -> int:
+        """Read the next tags; see ``RowReader.next_rows``."""
         made = min(tag_ps.size, self._rows - self._row)
-        if not made:
-            return 0
-        self._read(self._tag_ps, tag_ps[:made], -(2**63), 2**63 - 1)
-        self._read(self._channel, channel[:made], 0, LARGEST_CHANNEL)
-        self._first, self._row = self._row, self._row + made
-        report.records += made
+        if made:
+            self._read(self._tag_ps, tag_ps[:made], -(2**63), 2**63 - 1)
+            self._read(self._channel, channel[:made], 0, LARGEST_CHANNEL)
         return made
-
-    def locate(self, index: int) -> tuple[int | None, str]:
-        """Return the row of a tag of the last ``fill``."""
-        return None, f"row {self._first + index + 1:,}"
 
     def close(self) -> None:
         """Let go of the file."""
         for column in self._columns:
             column.close()
         self._archive.close()
-        self._source.close()
+        super().close()
 
     def _open(self, request: Request) -> None:
         names = self._archive.namelist()
@@ -228,7 +206,7 @@ class NpzReader:
         if "metadata.npy" in names:
             metadata, more = self._metadata()
             notes += more
-        self._gaps: tuple[Gap, ...] = metadata.gaps
+        self._gaps = metadata.gaps
         self.info = metadata.info(self._path, "npz", notes)
 
     def _column(self, name: str) -> Column:

@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from qnoded.errors import GarbledRecording, TruncatedRecording
-from qnoded.formats.metadata import LARGEST_METADATA, Metadata, parse_metadata
-from qnoded.formats.reading import Request
+from qnoded.formats.metadata import LARGEST_METADATA, parse_metadata
+from qnoded.formats.reading import Request, RowReader
 from qnoded.formats.source import Source
 from qnoded.records import I64, U8, ReadingReport, RecordingInfo
 
@@ -27,13 +27,11 @@ REMEDY: Final = "columns must be tag_ps (integers, ps) and channel (0 to 255), w
 LARGEST_CHANNEL: Final = 255
 
 
-class ParquetReader:
+class ParquetReader(RowReader):
     """Tags of a Parquet file."""
 
-    info: RecordingInfo
-
     def __init__(self, source: Source, request: Request) -> None:
-        self._source, self._path = source, source.path
+        super().__init__(source)
         source.seek(max(0, source.size_bytes - len(MAGIC)))
         if bytes(source.read(len(MAGIC))) != MAGIC:
             problem = "the file does not end as Parquet does"
@@ -47,32 +45,18 @@ class ParquetReader:
         except BaseException:
             self.close()
             raise
-        self._batches: Iterator[Any] = iter(())
+        self._batches: Iterator[Any] | None = None
         self._batch: Any = None
-        self._used = self._row = self._first = 0
-        self._started = False
+        self._used = 0
 
-    @property
-    def size_bytes(self) -> int:
-        """Size of the file, bytes."""
-        return self._source.size_bytes
-
-    @property
-    def position_bytes(self) -> int:
-        """How far the file has been read, bytes, taken from the share of the rows."""
-        return self.size_bytes * self._row // max(self._rows, 1)
-
-    def fill(self, tag_ps: I64, channel: U8, report: ReadingReport) -> int:
-        """Read the next tags; see ``Reader.fill``."""
-        if not self._started:
-            self._started = True
-            report.gaps.extend(self._metadata.gaps)
+    def next_rows(self, tag_ps: I64, channel: U8, _report: ReadingReport) -> int:
+        """Read the next tags; see ``RowReader.next_rows``."""
+        if self._batches is None:
             with parsing(self._path):
                 self._batches = self._file.iter_batches(
                     ROWS_PER_BATCH, columns=["tag_ps", "channel"], use_threads=False
                 )
         filled = 0
-        self._first = self._row
         while filled < tag_ps.size:
             if self._batch is None or self._used == self._batch.num_rows:
                 with parsing(self._path):
@@ -81,22 +65,17 @@ class ParquetReader:
                     break
             count = min(tag_ps.size - filled, self._batch.num_rows - self._used)
             part = slice(filled, filled + count)
-            tag_ps[part] = self._values("tag_ps", count, -(2**63), 2**63 - 1)
-            channel[part] = self._values("channel", count, 0, LARGEST_CHANNEL)
+            row = self._row + filled
+            tag_ps[part] = self._values("tag_ps", count, row, -(2**63), 2**63 - 1)
+            channel[part] = self._values("channel", count, row, 0, LARGEST_CHANNEL)
             self._used += count
-            self._row += count
             filled += count
-        report.records += filled
         return filled
-
-    def locate(self, index: int) -> tuple[int | None, str]:
-        """Return the row of a tag of the last ``fill``."""
-        return None, f"row {self._first + index + 1:,}"
 
     def close(self) -> None:
         """Let go of the file."""
         self._file.close()
-        self._source.close()
+        super().close()
 
     def _checked(self, schema: Any, stored: Mapping[bytes, bytes], request: Request) -> RecordingInfo:
         for name in ("tag_ps", "channel"):
@@ -107,23 +86,24 @@ class ParquetReader:
         text = stored.get(METADATA_KEY, b"{}")
         if len(text) > LARGEST_METADATA:
             raise GarbledRecording(self._path, None, f"metadata of {len(text):,} bytes", REMEDY)
-        self._metadata: Metadata = parse_metadata(text.decode("utf-8", "replace"), self._path)
-        return self._metadata.info(self._path, "parquet", request.ignored_tick(Fraction(1)))
+        metadata = parse_metadata(text.decode("utf-8", "replace"), self._path)
+        self._gaps = metadata.gaps
+        return metadata.info(self._path, "parquet", request.ignored_tick(Fraction(1)))
 
-    def _values(self, name: str, count: int, smallest: int, largest: int) -> Any:
-        """Return the next integers of one column of the batch, checked."""
+    def _values(self, name: str, count: int, before: int, smallest: int, largest: int) -> Any:
+        """Return the next integers of one column of the batch, checked; ``before`` rows have been read."""
         with parsing(self._path):
             column = self._batch.column(name).slice(self._used, count)
             nulls = column.null_count
             values = np.asarray(column) if not nulls else np.empty(0)
         if nulls:
-            row = self._row + column.is_null().to_pylist().index(True) + 1
+            row = before + column.is_null().to_pylist().index(True) + 1
             raise GarbledRecording(self._path, None, f"row {row:,}: {name} is null", REMEDY)
         if values.dtype.itemsize == 8 or name == "channel":
             wrong = (values < smallest) | (values > largest) if values.dtype != np.int64 or name == "channel" else None
             if wrong is not None and wrong.any():
                 n = int(np.argmax(wrong))
-                problem = f"row {self._row + n + 1:,}: {name} is {values[n]}, outside {smallest} to {largest}"
+                problem = f"row {before + n + 1:,}: {name} is {values[n]}, outside {smallest} to {largest}"
                 raise GarbledRecording(self._path, None, problem, REMEDY)
         return values
 

@@ -74,6 +74,52 @@ def note_gap(report: ReadingReport, gap: Gap, path: str) -> None:
     report.gaps.append(gap)
 
 
+class RowReader(ABC):
+    """Rows of a table, one tag each, counted from the front; a format gives ``next_rows``."""
+
+    info: RecordingInfo
+
+    def __init__(self, source: Source) -> None:
+        self._source, self._path = source, source.path
+        self._gaps: tuple[Gap, ...] = ()
+        """Losses that the file names at its front."""
+        self._rows = 0
+        """Rows in all, where the file tells."""
+        self._row = self._first = 0
+        """Rows read so far, and before the last ``fill``."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of the file, bytes."""
+        return self._source.size_bytes
+
+    @property
+    def position_bytes(self) -> int:
+        """How far it has been read, bytes, taken from the share of the rows."""
+        return self.size_bytes * self._row // max(self._rows, 1)
+
+    def fill(self, tag_ps: I64, channel: U8, report: ReadingReport) -> int:
+        """Read the next rows into both arrays; see ``Reader.fill``."""
+        if not self._row:
+            report.gaps.extend(self._gaps)
+        made = self.next_rows(tag_ps, channel, report)
+        self._first, self._row = self._row, self._row + made
+        report.records += made
+        return made
+
+    def locate(self, index: int) -> tuple[int | None, str]:
+        """Return the row of a tag of the last ``fill``."""
+        return None, f"row {self._first + index + 1:,}"
+
+    def close(self) -> None:
+        """Let go of the file."""
+        self._source.close()
+
+    @abstractmethod
+    def next_rows(self, tag_ps: I64, channel: U8, report: ReadingReport) -> int:
+        """Write the tags of the next rows into both arrays; return how many, 0 only at the end."""
+
+
 @dataclass(frozen=True, slots=True)
 class Chunk:
     """Some records in a row, and where they stand."""

@@ -11,8 +11,9 @@ import numpy as np
 
 from qnoded.errors import DisorderedTags, GarbledRecording, UsageError
 from qnoded.formats.reading import Reader
-from qnoded.kernels.ordering import count_steps_back, measure_disorder, restore_order
+from qnoded.kernels.ordering import count_steps_back, measure_disorder, put_in_order
 from qnoded.records import I64, U8, Gap, ReadingReport, RecordingInfo, TagBlock
+from qnoded.units import PS_PER_S
 
 REPAIR_WINDOW_PS: Final = 10**9
 """Tags may stand back by 1 ms. Real instruments do: a quTAG merges its inputs with up to 86 ns of disorder, an
@@ -23,8 +24,6 @@ MOST_TAGS_IN_WINDOW: Final = 2**24
 SMALLEST_FILL: Final = 2**12
 LARGEST_FILL: Final = 2**22
 """Bounds of the tags decoded at a time, whatever block size is asked for: calls cost little, memory stays small."""
-MOVES_PER_TAG: Final = 16
-"""Beyond this many moves per tag an insertion sort is slower than a merge sort of the whole block."""
 _BEFORE_ALL: Final = -(2**63)
 
 
@@ -136,13 +135,11 @@ class Recording:
         beyond = measure_disorder(new, REPAIR_WINDOW_PS, state)
         if beyond >= 0:
             offset, row = self._reader.locate(beyond)
-            back_s = (max(int(state[0]), int(new[: beyond + 1].max())) - int(new[beyond])) / 1e12
+            back_s = (max(int(state[0]), int(new[: beyond + 1].max())) - int(new[beyond])) / PS_PER_S
             problem = f"{row + ': ' if row else ''}the time runs {back_s:.6g} s backwards, more than 1 ms"
             remedy = "split the recording there, or name the right --format, --tick-ps or --columns"
             raise DisorderedTags(self.path, offset, problem, remedy)
-        if restore_order(tag_ps, channel, known, MOVES_PER_TAG * tag_ps.size) < tag_ps.size:
-            order = np.argsort(tag_ps, kind="stable")
-            tag_ps[:], channel[:] = tag_ps[order], channel[order]
+        put_in_order(tag_ps, channel, known)
         self.report.disordered, self.report.disorder_ps = int(state[1]), int(state[2])
 
     def _gaps(self, given: int, until_ps: int | None) -> tuple[Gap, ...]:

@@ -16,7 +16,7 @@ import numpy as np
 from qnoded.errors import GarbledRecording, TruncatedRecording, UnknownFormat, UsageError
 from qnoded.formats.digits import CHANNEL, IGNORED, REASONS, TIME, read_rows
 from qnoded.formats.metadata import Metadata, parse_metadata
-from qnoded.formats.reading import Request, note_gap
+from qnoded.formats.reading import Request, RowReader, note_gap
 from qnoded.formats.source import GZIP_MAGIC, Source
 from qnoded.kernels.ticks import ticks_to_ps
 from qnoded.records import I64, U8, Gap, ReadingReport, RecordingInfo
@@ -85,16 +85,13 @@ def parse_columns(text: str) -> Columns:
     return Columns(tuple(roles), unit)
 
 
-class TextReader:
+class TextReader(RowReader):
     """Rows of text."""
 
-    info: RecordingInfo
-
     def __init__(self, source: Source, request: Request) -> None:
-        self._path = source.path
         packed = bytes(source.read(len(GZIP_MAGIC))) == GZIP_MAGIC
         source.close()
-        self._source = Source(self._path, unpack=packed)
+        super().__init__(Source(source.path, unpack=packed))
         try:
             self._open(request)
         except BaseException:
@@ -102,17 +99,12 @@ class TextReader:
             raise
 
     @property
-    def size_bytes(self) -> int:
-        """Size of the file as it lies on the disk, bytes."""
-        return self._source.size_bytes
-
-    @property
     def position_bytes(self) -> int:
-        """How far it has been read, bytes."""
+        """How far the file has been read as it lies on the disk, bytes."""
         return self._source.position_bytes
 
-    def fill(self, tag_ps: I64, channel: U8, report: ReadingReport) -> int:
-        """Read the next rows; see ``Reader.fill``."""
+    def next_rows(self, tag_ps: I64, channel: U8, report: ReadingReport) -> int:
+        """Read the next rows; see ``RowReader.next_rows``."""
         place = np.empty(tag_ps.size, np.int64)
         while True:
             text, start = self._lines()
@@ -121,27 +113,22 @@ class TextReader:
             made = int(read_rows(text, self._roles, self._decimals, tag_ps, channel, place, self._status))
             used, reason, at = (int(value) for value in self._status)
             if reason:
-                self._garbled(start + at, report.records + made, REASONS[reason], text[at : at + 60].tobytes())
+                self._garbled(start + at, self._row + made, REASONS[reason], text[at : at + 60].tobytes())
             if self._own:
                 self._note_gaps(text[:used].tobytes(), start, report)
             self._used += used
-            self._places, self._rows = place[:made] + start, report.records
-            report.records += made
+            self._places = place[:made] + start
             if made:
                 tick = self._tick_ps
                 late = int(ticks_to_ps(tag_ps[:made], tick.numerator, tick.denominator, tag_ps[:made]))
                 if late >= 0:
                     problem = "the time is later than an int64 of picoseconds can hold (106 days)"
-                    self._garbled(int(self._places[late]), self._rows + late, problem, b"")
+                    self._garbled(int(self._places[late]), self._row + late, problem, b"")
                 return made
 
     def locate(self, index: int) -> tuple[int | None, str]:
         """Return byte (of the unpacked text) and row of a tag of the last ``fill``."""
-        return int(self._places[index]), f"row {self._rows + index + 1:,}"
-
-    def close(self) -> None:
-        """Let go of the file."""
-        self._source.close()
+        return int(self._places[index]), super().locate(index)[1]
 
     def _open(self, request: Request) -> None:
         sample = bytes(self._source.read(SAMPLE_BYTES))
@@ -170,7 +157,7 @@ class TextReader:
         self._source.seek(start)
         self._text, self._used, self._ended = np.empty(0, np.uint8), 0, False
         self._tail, self._start = b"", start
-        self._places, self._rows = np.empty(0, np.int64), 0
+        self._places = np.empty(0, np.int64)
         self.info = (
             metadata.info(self._path, "text")
             if self._own
@@ -264,9 +251,9 @@ class TextReader:
                 first, last, lost, reason = line[len(GAP_MARK) :].decode("utf-8", "replace").split(maxsplit=3)
                 gap = Gap(int(first), int(last), None if lost == "-" else int(lost), reason.strip())
             except ValueError:
-                self._garbled(start + at, report.records, "a gap that cannot be read", line)
+                self._garbled(start + at, self._row, "a gap that cannot be read", line)
             if not -(2**63) <= gap.start_ps <= gap.stop_ps < 2**63:
-                self._garbled(start + at, report.records, "a gap that ends before it begins", line)
+                self._garbled(start + at, self._row, "a gap that ends before it begins", line)
             note_gap(report, gap, str(self._path))
             at = text.find(GAP_MARK, at + 1)
 

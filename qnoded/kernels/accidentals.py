@@ -1,9 +1,10 @@
-"""Coincidences of displaced windows, where only chance lets clicks meet: exact, and fast because they are rare.
+"""All pairs of displaced windows, where only chance lets clicks meet: exact, and fast because they are rare.
 
 A tile of clicks of one side is held against one of the other at once. Where no two of them meet, the tile whose last
-click is the earlier one has nothing left to meet and is passed over; where two do meet, the first pair is the one that
-the walk of ``matching`` would find, and the tiles go on behind it. Each click is used once, as there, and the counts
-are the same to the last one. Two displacements are walked by turns, to hide each other's latency.
+click is the earlier one has nothing left to meet and is passed over; where two do meet, all partners of the first click
+of ``a`` that has any are counted, and the tiles go on behind it. Each click counts as often as it meets one, as in
+``pairing``: what is taken off a count must be counted the same way. Two displacements are walked by turns, to hide
+each other's latency.
 
 The comparison is written in LLVM's own vectors, since its vectorizer does not see it in nested loops, and compiled for
 whatever vectors the machine has. It looks at the lower 32 bits of the times alone, of which twice as many fit into a
@@ -126,29 +127,47 @@ _count_below: Final[Any] = intrinsic(_declare_count_below)
 _alone: Final[Any] = intrinsic(_declare_alone)
 
 
+@kernel(types.uint64, I64_IN, U8_IN, I64_IN, U8_IN, types.int64, types.uint64, types.uint64, types.int64, types.int64,
+        I64_OUT)  # fmt: skip
+def _tally_partners(
+    a: I64, detector_a: U8, b: I64, detector_b: U8, high_ps: int, i: np.uint64, j: np.uint64, rows: int, columns: int,
+    matrix: I64,
+) -> np.uint64:  # fmt: skip
+    """Count the pairs of ``a[i]`` with ``b[j]``, its first partner, and those that follow up to ``a[i] + high``.
+
+    Returns the pairs with labels outside the matrix.
+    """
+    row, latest, outside = U64(detector_a[i]), a[i] + high_ps, U64(0)
+    while True:
+        column = U64(detector_b[j])
+        if row < U64(rows) and column < U64(columns):
+            matrix[row * U64(columns) + column] += 1
+        else:
+            outside += U64(1)
+        j += U64(1)
+        if j >= U64(b.size) or b[j] > latest:
+            break
+    strange: np.uint64 = outside
+    return strange
+
+
 @kernel(_PLACE, I64_IN, U8_IN, I64_IN, U8_IN, types.int64, types.int64, types.uint64, types.uint64, types.uint64,
         types.int64, types.int64, I64_OUT)  # fmt: skip
 def _tally_tile(
     a: I64, detector_a: U8, b: I64, detector_b: U8, half_ps: int, shift_ps: int, i: np.uint64, j: np.uint64,
     late: np.uint64, rows: int, columns: int, matrix: I64,
 ) -> tuple[np.uint64, np.uint64, np.uint64]:  # fmt: skip
-    """Count the first pair of a tile; return the place behind it, and 1 if its labels are outside the matrix.
+    """Count all pairs of the first click of a tile that has a partner; the first lies in the tile, the last may not.
 
-    The walk meets the smallest ``i`` that has a partner first, and of its partners the smallest ``j``. On a false
-    alarm the earlier tile is passed over.
+    Returns the place behind it, and its pairs with labels outside the matrix. On a false alarm the earlier tile is
+    passed over.
     """
     u = _first_meeting(a, i, b, j, shift_ps + half_ps, 2 * half_ps)
     if u == U64(TILE_A):
         return i + late * U64(TILE_A), j + (U64(1) - late) * U64(TILE_B), U64(0)
     i += u
     j += _count_below(b, j, _alone(a, i) - half_ps - shift_ps)
-    row, column = U64(detector_a[i]), U64(detector_b[j])
-    i += U64(1)
-    j += U64(1)
-    if row >= U64(rows) or column >= U64(columns):
-        return i, j, U64(1)
-    matrix[row * U64(columns) + column] += 1
-    return i, j, U64(0)
+    return i + U64(1), j, _tally_partners(a, detector_a, b, detector_b, half_ps - shift_ps, i, j, rows, columns, matrix)
 
 
 @kernel(_PLACE, I64_IN, U8_IN, I64_IN, U8_IN, types.int64, types.int64, types.uint64, types.uint64, types.uint64,
@@ -157,29 +176,30 @@ def _tally_next(
     a: I64, detector_a: U8, b: I64, detector_b: U8, low_ps: int, high_ps: int, i: np.uint64, i_stop: np.uint64,
     j: np.uint64, rows: int, columns: int, matrix: I64,
 ) -> tuple[np.uint64, np.uint64, np.uint64]:  # fmt: skip
-    """Walk serially past the next pair and count it; return the place, and 1 if its labels are outside the matrix."""
+    """Walk serially past the next click that has a partner and count its pairs.
+
+    Returns the place, and the pairs with labels outside the matrix.
+    """
     j_stop = U64(b.size)
     while i < i_stop and j < j_stop:
         d = b[j] - a[i]
-        x, y = U64(d >= low_ps), U64(d <= high_ps)
-        i += x
-        j += y
-        if x & y:
-            row, column = U64(detector_a[i - U64(1)]), U64(detector_b[j - U64(1)])
-            if row >= U64(rows) or column >= U64(columns):
-                return i, j, U64(1)
-            matrix[row * U64(columns) + column] += 1
-            break
+        reached = U64(d >= low_ps)
+        i += reached
+        if reached and d <= high_ps:
+            i -= U64(1)
+            strange = _tally_partners(a, detector_a, b, detector_b, high_ps, i, j, rows, columns, matrix)
+            return i + U64(1), j, strange
+        j += U64(1) - reached
     return i, j, U64(0)
 
 
-@kernel(_PLACE, I64_IN, U8_IN, I64_IN, U8_IN, types.int64, types.int64, types.uint64, types.uint64, types.uint64,
+@kernel(types.uint64, I64_IN, U8_IN, I64_IN, U8_IN, types.int64, types.int64, types.uint64, types.uint64, types.uint64,
         types.int64, types.int64, I64_OUT)  # fmt: skip
 def _walk(
     a: I64, detector_a: U8, b: I64, detector_b: U8, half_ps: int, shift_ps: int, i: np.uint64, i_stop: np.uint64,
     j: np.uint64, rows: int, columns: int, matrix: I64,
-) -> tuple[np.uint64, np.uint64, np.uint64]:  # fmt: skip
-    """Walk one displacement to its end; return the place and the pairs with labels outside the matrix."""
+) -> np.uint64:  # fmt: skip
+    """Walk one displacement to its end; return the pairs with labels outside the matrix."""
     low, high, width = -half_ps - shift_ps, half_ps - shift_ps, min(2 * half_ps, LOWER_HALF)
     tile_a, tile_b, j_stop, outside = U64(TILE_A), U64(TILE_B), U64(b.size), U64(0)
     last_a, last_b = U64(TILE_A - 1), U64(TILE_B - 1)
@@ -197,22 +217,25 @@ def _walk(
             continue
         i, j, strange = _tally_next(a, detector_a, b, detector_b, low, high, i, i_stop, j, rows, columns, matrix)
         outside += strange
-    return i, j, outside
+    total: np.uint64 = outside
+    return total
 
 
-@kernel(types.uint64, I64_IN, U8_IN, I64_IN, U8_IN, types.int64, I64_IN, I64_OUT, I64_OUT, I64_IN, types.int64,
-        types.int64, types.int64, I64_OUT)  # fmt: skip
+@kernel(tuple_of(types.uint64, 5), I64_IN, U8_IN, I64_IN, U8_IN, types.int64, types.int64, types.int64, types.uint64,
+        types.uint64, types.uint64, types.uint64, types.int64, types.int64, I64_OUT)  # fmt: skip
 def _walk_two(
-    a: I64, detector_a: U8, b: I64, detector_b: U8, half_ps: int, shifts_ps: I64, i: I64, j: I64, i_stop: I64, k: int,
-    rows: int, columns: int, matrix: I64,
-) -> np.uint64:  # fmt: skip
-    """Walk displacements ``k`` and ``k + 1`` by turns as long as both have whole tiles before them."""
-    p, q, p_stop, p_shift = U64(i[k]), U64(j[k]), U64(i_stop[k]), shifts_ps[k]
-    r, s, r_stop, r_shift = U64(i[k + 1]), U64(j[k + 1]), U64(i_stop[k + 1]), shifts_ps[k + 1]
+    a: I64, detector_a: U8, b: I64, detector_b: U8, half_ps: int, p_shift: int, r_shift: int, i: np.uint64,
+    i_stop: np.uint64, q: np.uint64, s: np.uint64, rows: int, columns: int, matrix: I64,
+) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64, np.uint64]:  # fmt: skip
+    """Walk two displacements by turns as long as both have whole tiles before them.
+
+    Returns both places and the pairs with labels outside the matrix.
+    """
+    p, r = i, i
     tile_a, tile_b, j_stop, outside = U64(TILE_A), U64(TILE_B), U64(b.size), U64(0)
     last_a, last_b = U64(TILE_A - 1), U64(TILE_B - 1)
     one, width = U64(1), min(2 * half_ps, LOWER_HALF)
-    while p + tile_a <= p_stop and r + tile_a <= r_stop and max(q, s) + tile_b <= j_stop:
+    while max(p, r) + tile_a <= i_stop and max(q, s) + tile_b <= j_stop:
         p_late = U64(_alone(b, q + last_b) - _alone(a, p + last_a) > half_ps - p_shift)
         r_late = U64(_alone(b, s + last_b) - _alone(a, r + last_a) > half_ps - r_shift)
         p_meets = _may_meet(a, p, b, q, p_shift + half_ps, width)
@@ -233,18 +256,16 @@ def _walk_two(
         else:
             r += r_late * tile_a
             s += (one - r_late) * tile_b
-    i[k], j[k], i[k + 1], j[k + 1] = p, q, r, s
-    total: np.uint64 = outside
-    return total
+    return p, q, r, s, outside
 
 
-@kernel(types.int64, I64_IN, U8_IN, I64_IN, U8_IN, types.int64, I64_IN, I64_OUT, I64_OUT, I64_IN, types.int64,
+@kernel(types.int64, I64_IN, U8_IN, I64_IN, U8_IN, types.int64, I64_IN, types.int64, types.int64, types.int64,
         types.int64, I64_OUT)  # fmt: skip
 def tally_displaced(
-    a: I64, detector_a: U8, b: I64, detector_b: U8, half_ps: int, shifts_ps: I64, i: I64, j: I64, i_stop: I64,
-    rows: int, columns: int, matrix: I64,
+    a: I64, detector_a: U8, b: I64, detector_b: U8, half_ps: int, shifts_ps: I64, i: int, i_stop: int, rows: int,
+    columns: int, matrix: I64,
 ) -> int:  # fmt: skip
-    """Count the one-to-one pairs with ``|b + shift - a| <= half`` of each displacement by detector.
+    """Count all pairs with ``|b + shift - a| <= half`` of each displacement by detector.
 
     Parameters
     ----------
@@ -252,8 +273,7 @@ def tally_displaced(
     detector_a, detector_b : uint8[n], uint8[m], label of each click
     half_ps : largest ``|b + shift - a|`` of a pair, ps, at least 0
     shifts_ps : int64[k], ps, added to ``b``, one walk each
-    i, j : int64[k], the place of each walk; moved on, so that it may go on when more clicks have come
-    i_stop : int64[k], where each walk ends in ``a``; at most n
+    i, i_stop : the clicks of ``a`` to count
     rows, columns : detectors of each side
     matrix : int64[rows * columns], added to
 
@@ -264,17 +284,23 @@ def tally_displaced(
 
     See Also
     --------
-    tests.kernels.test_kernel_matching.greedy : the plain twin.
+    tests.kernels.test_kernel_accidentals.all_pairs_matrix : the plain twin.
     """
     outside = U64(0)
-    for k in range(0, shifts_ps.size - 1, 2):
-        outside += _walk_two(a, detector_a, b, detector_b, half_ps, shifts_ps, i, j, i_stop, k, rows, columns, matrix)
-    for k in range(shifts_ps.size):
-        p, q, strange = _walk(
-            a, detector_a, b, detector_b, half_ps, shifts_ps[k], U64(i[k]), U64(i_stop[k]), U64(j[k]), rows, columns,
-            matrix,
-        )  # fmt: skip
-        i[k], j[k] = p, q
-        outside += strange
+    if i >= i_stop:
+        return 0
+    start, stop = U64(i), U64(i_stop)
+    for k in range(0, shifts_ps.size, 2):
+        shift_ps = shifts_ps[k]
+        p, q = start, U64(np.searchsorted(b, a[start] - half_ps - shift_ps))
+        if k + 1 < shifts_ps.size:
+            other_ps = shifts_ps[k + 1]
+            s = U64(np.searchsorted(b, a[start] - half_ps - other_ps))
+            p, q, r, s, strange = _walk_two(
+                a, detector_a, b, detector_b, half_ps, shift_ps, other_ps, start, stop, q, s, rows, columns, matrix
+            )
+            outside += strange
+            outside += _walk(a, detector_a, b, detector_b, half_ps, other_ps, r, stop, s, rows, columns, matrix)
+        outside += _walk(a, detector_a, b, detector_b, half_ps, shift_ps, p, stop, q, rows, columns, matrix)
     total: int = S64(outside)
     return total

@@ -220,17 +220,37 @@ def scan_line(
             half_lag[c] = 2 * (low + place) + 1
 
 
-@kernel(
-    types.int64,
-    I64_IN,
-    I64_IN,
-    types.int64,
-    types.int64,
-    types.float64,
-    types.int64,
-    F64_OUT,
-    F64_OUT,
-)
+@kernel(types.int64, I64_IN, I64_IN, types.int64, types.int64, types.float64, types.int64)
+def count_near_pairs(
+    alice_ps: NDArray[np.int64],
+    bob_ps: NDArray[np.int64],
+    reference_ps: int,
+    offset_ps: int,
+    frequency_error: float,
+    half_ps: int,
+) -> int:
+    """Count all pairs of tags whose delay differs from a clock line by at most ``half_ps``.
+
+    The work is that of going through the tags once, however many pairs they make; parameters are those of
+    `list_near_pairs`.
+    """
+    n_bob = np.uint64(bob_ps.size)
+    first, beyond = np.uint64(0), np.uint64(0)
+    one = np.uint64(1)
+    found = 0
+    for i in range(np.uint64(alice_ps.size)):
+        elapsed = alice_ps[i] - reference_ps
+        expected = alice_ps[i] + offset_ps + np.int64(np.rint(frequency_error * np.float64(elapsed)))
+        while first < n_bob and bob_ps[first] < expected - half_ps:
+            first += one
+        while beyond < n_bob and bob_ps[beyond] <= expected + half_ps:
+            beyond += one
+        if beyond > first:
+            found += int(beyond - first)
+    return found
+
+
+@kernel(types.int64, I64_IN, I64_IN, types.int64, types.int64, types.float64, types.int64, F64_OUT, F64_OUT)
 def list_near_pairs(
     alice_ps: NDArray[np.int64],
     bob_ps: NDArray[np.int64],
@@ -241,9 +261,9 @@ def list_near_pairs(
     delay_ps: NDArray[np.float64],
     elapsed_ps: NDArray[np.float64],
 ) -> int:
-    """List all pairs of tags whose delay differs from a clock line by at most ``half_ps``.
+    """List the pairs of tags whose delay differs from a clock line by at most ``half_ps``, as far as there is room.
 
-    With outputs of length 0 the pairs are only counted. The twin is ``numpy.searchsorted`` twice.
+    The twin is ``numpy.searchsorted`` twice.
 
     Parameters
     ----------
@@ -259,7 +279,7 @@ def list_near_pairs(
     Returns
     -------
     int
-        Number of pairs in the band, also where the outputs are too short to hold them all.
+        Number of pairs listed, at most the capacity: the first ones of alice's tags.
     """
     capacity = delay_ps.size
     n_bob = np.uint64(bob_ps.size)
@@ -273,9 +293,10 @@ def list_near_pairs(
             first += one
         j = first
         while j < n_bob and bob_ps[j] <= expected + half_ps:
-            if found < capacity:
-                delay_ps[found] = np.float64(bob_ps[j] - expected)
-                elapsed_ps[found] = np.float64(elapsed)
+            if found == capacity:
+                return found
+            delay_ps[found] = np.float64(bob_ps[j] - expected)
+            elapsed_ps[found] = np.float64(elapsed)
             found += 1
             j += one
     return found

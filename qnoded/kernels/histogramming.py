@@ -1,4 +1,4 @@
-"""Histograms of time differences: between two sides, per pair of detectors, and within one detector.
+"""Histograms of time differences: between two sides, and per pair of detectors.
 
 What costs in the plain loop are its two exits per start, which nothing can foresee. Here the stops of each start are
 known beforehand from two branch-free rankings in four lanes; the differences are then written in whole blocks of
@@ -34,12 +34,6 @@ SLICE_STARTS: Final = 1 << 18
 PENDING: Final = 2**31
 """Differences counted in 32 bits before they are added to the 64-bit counts."""
 
-Tail = tuple[I64, I64]
-"""Clicks of both sides that later clicks can still meet."""
-
-NO_TAIL: Final[Tail] = (np.empty(0, np.int64), np.empty(0, np.int64))
-"""The tail before the first block."""
-
 
 def difference_histogram(a: I64, b: I64, range_ps: int, bin_ps: int, *, over: Mapper = map) -> I64:
     """Count all differences ``b - a`` in ``[-range, +range)``, each pair of clicks once.
@@ -70,34 +64,6 @@ def difference_histogram(a: I64, b: I64, range_ps: int, bin_ps: int, *, over: Ma
         return counts
 
     return _total(over(work, range(0, a.size, SLICE_STARTS)), (bins,))
-
-
-def extend_histogram(tail: Tail, a: I64, b: I64, range_ps: int, bin_ps: int, counts: I64) -> Tail:
-    """Add the next block of each side to a difference histogram; any chunking gives the same counts.
-
-    The blocks need not end at the same moment, and either may be empty.
-
-    Parameters
-    ----------
-    tail : what the previous call returned, or ``NO_TAIL``
-    a, b : int64, ps, ascending; the next clicks of each side
-    range_ps, bin_ps : as for ``difference_histogram``
-    counts : int64[2 * range_ps // bin_ps], added to
-
-    Returns
-    -------
-    Tail
-        The clicks that later ones can still meet.
-    """
-    tail_a, tail_b = tail
-    b_all = np.concatenate([tail_b, b])
-    counts += difference_histogram(a, b_all, range_ps, bin_ps)
-    counts += difference_histogram(tail_a, b, range_ps, bin_ps)
-    a_all = np.concatenate([tail_a, a])
-    # A later click of bob is at b_all[-1] or after, so it can meet a click after b_all[-1] - range, and likewise.
-    keep_a = np.searchsorted(a_all, b_all[-1] - range_ps) if b_all.size else 0
-    keep_b = np.searchsorted(b_all, a_all[-1] - range_ps) if a_all.size else 0
-    return a_all[keep_a:].copy(), b_all[keep_b:].copy()
 
 
 def pair_histograms(
@@ -141,32 +107,6 @@ def pair_histograms(
         return counts.reshape(*shape, bins)
 
     return _total(over(work, range(0, a.size, SLICE_STARTS)), (*shape, bins))
-
-
-def interval_histogram(tag_ps: I64, detector: U8, bin_ps: int, last_ps: I64, counts: I64) -> None:
-    """Add the intervals between consecutive clicks of the same detector: where dead times and echoes show.
-
-    Parameters
-    ----------
-    tag_ps : int64[n], ps, ascending
-    detector : uint8[n]
-    bin_ps : width of a bin, ps
-    last_ps : int64[detectors], ps, last click of each detector so far, ``filtering.NEVER_PS`` before the first;
-        moved on, so that the next block continues
-    counts : int64[detectors, bins], added to; intervals beyond the last bin are not counted
-
-    Raises
-    ------
-    UsageError
-        If a label lies outside ``counts``, or the bins span more than ``LARGEST_SPAN_PS``.
-    """
-    detectors, bins = counts.shape
-    _bins(bins * bin_ps, bin_ps)
-    _check_labels(detector, min(detectors, last_ps.size))
-    multiplier, shift = reciprocal(bins * bin_ps, bin_ps)
-    flat = np.zeros(counts.size, np.int64)
-    _interval_histogram(tag_ps, detector, bins * bin_ps, multiplier, shift, last_ps, bins, flat)
-    counts += flat.reshape(counts.shape)
 
 
 def reciprocal(span_ps: int, bin_ps: int) -> tuple[int, int]:
@@ -315,18 +255,6 @@ def _pair_histograms(
             for q in range(U64(low[i]), U64(high[i])):
                 at = (U64(stops[q] - origin) * multiplier) >> shift
                 counts[(row + U64(labels[q])) * width + at] += 1
-
-
-@kernel(types.void, I64_IN, U8_IN, types.int64, types.uint64, types.uint64, I64_OUT, types.int64, I64_OUT)
-def _interval_histogram(
-    tag_ps: I64, detector: U8, span_ps: int, multiplier: int, shift: int, last_ps: I64, bins: int, counts: I64
-) -> None:
-    for n in range(U64(tag_ps.size)):
-        time, which = tag_ps[n], detector[n]
-        interval = time - last_ps[which]
-        last_ps[which] = time
-        if interval < span_ps:
-            counts[U64(which) * U64(bins) + ((U64(interval) * multiplier) >> shift)] += 1
 
 
 def _bins(span_ps: int, bin_ps: int) -> int:

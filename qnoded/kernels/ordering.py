@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 from numba import types
 
 from qnoded.kernels.compiling import I64_IN, I64_OUT, U8_OUT, kernel
 from qnoded.records import I64, U8
+
+MOVES_PER_TAG: Final = 16
+"""Beyond this many moves per tag an insertion sort is slower than a merge sort of the whole array."""
 
 
 @kernel(types.int64, I64_IN)
@@ -88,19 +93,37 @@ def restore_order(tag_ps: I64, channel: U8, first: int, most_moves: int) -> int:
     numpy.argsort : with ``kind="stable"``, the plain twin.
     """
     moves = 0
-    for n in range(max(first, 1), tag_ps.size):
+    one = np.uint64(1)
+    # Unsigned, so that the scan of tags in order needs no test for places counted from the end.
+    for n in range(np.uint64(max(first, 1)), np.uint64(tag_ps.size)):
         time = tag_ps[n]
-        if time >= tag_ps[n - 1]:
+        if time >= tag_ps[n - one]:
             continue
         if moves > most_moves:
-            return n
+            return int(n)
         which = channel[n]
-        k = n
-        while k > 0 and tag_ps[k - 1] > time:
-            tag_ps[k] = tag_ps[k - 1]
-            channel[k] = channel[k - 1]
-            k -= 1
-        moves += n - k
+        k = np.uint64(n)
+        while k > np.uint64(0) and tag_ps[k - one] > time:
+            tag_ps[k] = tag_ps[k - one]
+            channel[k] = channel[k - one]
+            k -= one
+        moves += int(np.uint64(n) - k)
         tag_ps[k] = time
         channel[k] = which
     return tag_ps.size
+
+
+def put_in_order(tag_ps: I64, channel: U8, first: int = 0) -> None:
+    """Sort tags in place; equal times keep their order.
+
+    By insertion where they are nearly in order, which costs next to nothing, and all anew where that would be slower.
+
+    Parameters
+    ----------
+    tag_ps : int64[n], ps; ordered before ``first``
+    channel : uint8[n], moved along
+    first : index of the first tag that may be out of place
+    """
+    if restore_order(tag_ps, channel, first, MOVES_PER_TAG * tag_ps.size) < tag_ps.size:
+        order = np.argsort(tag_ps, kind="stable")
+        tag_ps[:], channel[:] = tag_ps[order], channel[order]

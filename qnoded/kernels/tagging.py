@@ -1,4 +1,4 @@
-"""From the instrument's inputs to detectors: count, label, subtract delays, restore the order that delays disturb."""
+"""From the instrument's inputs to detectors: count, label, subtract delays."""
 
 from __future__ import annotations
 
@@ -71,30 +71,3 @@ def label(channel: U8, tag_ps: I64, detector_of: U8, delay_ps: I64, detector: U8
         corrected_ps[kept] = tag_ps[n] - delay_ps[c]
         kept += np.uint64(found != NO_DETECTOR)
     return int(kept)
-
-
-@kernel(types.int64, I64_OUT, U8_OUT)
-def restore_order(tag_ps: I64, detector: U8) -> int:
-    """Sort nearly ordered clicks in place, keeping the order of equal times; return how many were moved.
-
-    An insertion sort: its cost is the number of inversions, which is next to nothing for delays of nanoseconds.
-
-    See Also
-    --------
-    numpy.argsort : with ``kind="stable"``, the plain twin.
-    """
-    moved = 0
-    for n in range(1, tag_ps.size):
-        time = tag_ps[n]
-        if time >= tag_ps[n - 1]:
-            continue
-        moved += 1
-        which = detector[n]
-        k = n
-        while k > 0 and tag_ps[k - 1] > time:
-            tag_ps[k] = tag_ps[k - 1]
-            detector[k] = detector[k - 1]
-            k -= 1
-        tag_ps[k] = time
-        detector[k] = which
-    return moved

@@ -1,8 +1,9 @@
 """Coincidence identification: which click of alice met which click of bob, and how many met by chance.
 
-Both sides come in link time, that is after the clock model. Pairs are one-to-one: the earliest click that can meet
-another does, and each click is used once, since a click can give one bit only. Accidentals are counted in the same
-pass, one-to-one as well, in windows displaced to where no pair can be.
+Both sides come in link time, that is after the clock model. For bits, pairs are one-to-one: the earliest click that can
+meet another does, and each click is used once, since a click can give one bit only. For estimates all pairs count, each
+click as often as it meets one. Accidentals are all pairs of windows displaced to where no pair can be, so that what is
+taken off the count of all pairs is counted like it.
 
 An epoch is matched by itself: a pair across its border is the caller's matter. It is lost when the two clicks lie in
 different epochs, which happens to about one pair in ``epoch / jitter``, one in a thousand million.
@@ -10,6 +11,7 @@ different epochs, which happens to about one pair in ``epoch / jitter``, one in 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import pairwise
@@ -34,6 +36,10 @@ DISPLACEMENT_WINDOWS: Final = 2
 SLICE_CLICKS: Final = 1 << 18
 """Alice's clicks per slice of work: about a millisecond, long against the hand-over to a thread."""
 
+MOST_IN_WINDOW: Final = 1 << 13
+"""Clicks of bob in one window beyond which all pairs are not counted: 5 Mcps in a window of 1 ms have fewer, and the
+work grows as the clicks times their partners."""
+
 LARGEST_EPOCH: Final = 2**32 - 1
 """Clicks that a uint32 index can name."""
 
@@ -55,8 +61,8 @@ def find(
     bob_link : bob's clicks in link time
     window_ps : full width of the coincidence window, ps: two clicks meet when ``2 |bob - alice| <= window_ps``
     shape : number of detectors of alice and of bob
-    displacements_ps : where the accidental windows stand on the axis of ``bob - alice``, ps; each is counted
-        one-to-one by itself. ``displacements(window_ps)`` unless given; a pulsed source wants multiples of its period.
+    displacements_ps : where the accidental windows stand on the axis of ``bob - alice``, ps; all their pairs are
+        counted. ``displacements(window_ps)`` unless given; a pulsed source wants multiples of its period.
     over : what maps the slices of the work; the answer is the same for every mapper
 
     Returns
@@ -72,19 +78,11 @@ def find(
     _check(alice, bob_link, window_ps, shape)
     if displacements_ps is None:
         displacements_ps = displacements(window_ps)
-    for displacement_ps in displacements_ps:
-        if abs(displacement_ps) <= window_ps:
-            message = (
-                f"a window displaced by {displacement_ps} ps overlaps the coincidence window of {window_ps} ps; "
-                "displace it by more than the window"
-            )
-            raise UsageError(message)
-    # A click of bob at alice + displacement stands at alice once the displacement is taken off.
-    shifts_ps = np.array([0, *(-displacement_ps for displacement_ps in displacements_ps)], np.int64)
+    shifts_ps = _shifts(displacements_ps, window_ps)
     half_ps = window_ps // 2
-    places = _places(alice.tag_ps, bob_link.tag_ps, shifts_ps, half_ps)
+    places = _places(alice.tag_ps, bob_link.tag_ps, half_ps)
     # Slices list their pairs in a few short arrays that stay in cache; the whole list is touched only where it is full.
-    longest = max(int(stop[0][0] - start[0][0]) for start, stop in pairwise(places)) + SLACK
+    longest = max(stop[0] - start[0] for start, stop in pairwise(places)) + SLACK
     spare: list[tuple[U32, U32]] = []
     work = partial(_find_slice, alice, bob_link, half_ps, shifts_ps, shape, spare, longest)
     most = min(len(alice), len(bob_link))
@@ -122,7 +120,7 @@ def all_pairs(
 ) -> I64:
     """Count all pairs within the window, each click as often as it meets one: what correlation theory speaks of.
 
-    Parameters and errors are those of ``find``.
+    Parameters and errors are those of ``find``; in addition a window may hold 2**13 clicks of bob at most.
 
     Returns
     -------
@@ -130,16 +128,52 @@ def all_pairs(
         Pairs per pair of detectors.
     """
     _check(alice, bob_link, window_ps, shape)
-    starts = range(0, len(alice), SLICE_CLICKS)
-    stops = (min(start + SLICE_CLICKS, len(alice)) for start in starts)
+    _check_density(bob_link, window_ps)
 
     def work(start: int, stop: int) -> tuple[int, I64]:
-        banks = np.zeros(BANKS * shape[0] * shape[1], np.int64)
-        strange = tally_all_pairs(
-            alice.tag_ps, alice.detector, bob_link.tag_ps, bob_link.detector, window_ps // 2, start, stop, *shape, banks
-        )  # fmt: skip
-        return strange, banks.reshape(BANKS, *shape).sum(axis=0)
+        banks = np.zeros((BANKS, *shape), np.int64)
+        clicks = alice.tag_ps, alice.detector, bob_link.tag_ps, bob_link.detector
+        strange = tally_all_pairs(*clicks, window_ps // 2, start, stop, *shape, banks.reshape(-1))
+        return strange, banks.sum(axis=0)
 
+    return _summed(work, len(alice), shape, over)
+
+
+def displaced_pairs(
+    alice: DetectionEpoch,
+    bob_link: DetectionEpoch,
+    window_ps: int,
+    shape: tuple[int, int],
+    displacements_ps: tuple[int, ...],
+    *,
+    over: Mapper = map,
+) -> I64:
+    """Count all pairs of displaced windows: what ``all_pairs`` would count if only chance let clicks meet.
+
+    Parameters and errors are those of ``all_pairs``.
+
+    Returns
+    -------
+    int64[shape]
+        Pairs per pair of detectors, summed over the windows.
+    """
+    _check(alice, bob_link, window_ps, shape)
+    _check_density(bob_link, window_ps)
+    shifts_ps = _shifts(displacements_ps, window_ps)
+
+    def work(start: int, stop: int) -> tuple[int, I64]:
+        displaced = np.zeros(shape, np.int64)
+        clicks = alice.tag_ps, alice.detector, bob_link.tag_ps, bob_link.detector
+        strange = tally_displaced(*clicks, window_ps // 2, shifts_ps, start, stop, *shape, displaced.reshape(-1))
+        return strange, displaced
+
+    return _summed(work, len(alice), shape, over)
+
+
+def _summed(work: Callable[[int, int], tuple[int, I64]], clicks: int, shape: tuple[int, int], over: Mapper) -> I64:
+    """Return the sum of what the slices of alice's clicks count."""
+    starts = range(0, clicks, SLICE_CLICKS)
+    stops = (min(start + SLICE_CLICKS, clicks) for start in starts)
     matrix, outside = np.zeros(shape, np.int64), 0
     for strange, part in over(work, starts, stops):
         outside += strange
@@ -148,23 +182,28 @@ def all_pairs(
     return matrix
 
 
-def _places(a: I64, b: I64, shifts_ps: I64, half_ps: int) -> list[tuple[I64, I64]]:
-    """Return where each walk may be cut into slices: places ``(i[k + 1], j[k + 1])`` from the start to the end.
+def _shifts(displacements_ps: tuple[int, ...], window_ps: int) -> I64:
+    """Return what is added to bob's times so that each displaced window stands at zero, int64[k] ps."""
+    for displacement_ps in displacements_ps:
+        if abs(displacement_ps) <= window_ps:
+            message = (
+                f"a window displaced by {displacement_ps} ps overlaps the coincidence window of {window_ps} ps; "
+                "displace it by more than the window"
+            )
+            raise UsageError(message)
+    return -np.array(displacements_ps, np.int64)
 
-    Where a walk cannot be cut within a slice its slice is empty, and the one before goes on to the next cut.
+
+def _places(a: I64, b: I64, half_ps: int) -> list[tuple[int, int]]:
+    """Return where the walk may be cut into slices: places from the start to the end.
+
+    Where it cannot be cut within a slice that slice is empty, and the one before goes on to the next cut.
     """
-    size, walks = a.size, shifts_ps.size
-    end = np.full(walks, size, np.int64), np.full(walks, b.size, np.int64)
-    places = [end]
-    for start in reversed(range(SLICE_CLICKS, size, SLICE_CLICKS)):
-        later_i, later_j = places[-1]
-        i, j = later_i.copy(), later_j.copy()
-        for k, shift_ps in enumerate(shifts_ps):
-            place = cut(a, b, int(shift_ps), half_ps, start, min(start + SLICE_CLICKS, size), 0)
-            if place[0] >= 0:
-                i[k], j[k] = place
-        places.append((i, j))
-    places.append((np.zeros(walks, np.int64), np.zeros(walks, np.int64)))
+    places = [(a.size, b.size)]
+    for start in reversed(range(SLICE_CLICKS, a.size, SLICE_CLICKS)):
+        place = cut(a, b, 0, half_ps, start, min(start + SLICE_CLICKS, a.size), 0)
+        places.append(place if place[0] >= 0 else places[-1])
+    places.append((0, 0))
     return places[::-1]
 
 
@@ -189,8 +228,8 @@ def _find_slice(
     shape: tuple[int, int],
     spare: list[tuple[U32, U32]],
     longest: int,
-    start: tuple[I64, I64],
-    stop: tuple[I64, I64],
+    start: tuple[int, int],
+    stop: tuple[int, int],
 ) -> _Part:
     try:
         found = spare.pop()
@@ -200,11 +239,9 @@ def _find_slice(
     (i, j), (i_stop, _) = start, stop
     banks, displaced = np.zeros((BANKS, *shape), np.int64), np.zeros(shape, np.int64)
 
-    _, _, count = match(alice.tag_ps, bob_link.tag_ps, 0, half_ps, i[0], i_stop[0], j[0], *found, 0)
+    _, _, count = match(alice.tag_ps, bob_link.tag_ps, 0, half_ps, i, i_stop, j, *found, 0)
     outside = tally(alice.detector, bob_link.detector, *found, 0, count, *shape, banks.reshape(-1))
-    outside += tally_displaced(
-        *clicks, half_ps, shifts_ps[1:], i[1:].copy(), j[1:].copy(), i_stop[1:], *shape, displaced.reshape(-1)
-    )
+    outside += tally_displaced(*clicks, half_ps, shifts_ps, i, i_stop, *shape, displaced.reshape(-1))
     return _Part(found, count, outside, banks.sum(axis=0), displaced)
 
 
@@ -219,6 +256,17 @@ def _check(alice: DetectionEpoch, bob_link: DetectionEpoch, window_ps: int, shap
         if len(epoch) > LARGEST_EPOCH:
             message = f"{len(epoch)} clicks of {side} in one epoch are more than an index can name; cut it shorter"
             raise UsageError(message)
+
+
+def _check_density(bob_link: DetectionEpoch, window_ps: int) -> None:
+    # Every so-manieth click will do: runs of twice as many clicks within a window are certain to be seen.
+    sparse_ps = bob_link.tag_ps[::MOST_IN_WINDOW]
+    if (np.diff(sparse_ps) <= window_ps).any():
+        message = (
+            f"{MOST_IN_WINDOW} clicks of bob and more lie within one window of {window_ps} ps: his times stand still, "
+            "or their unit is wrong; check format and tick of the recording, or narrow the window"
+        )
+        raise UsageError(message)
 
 
 def _check_labels(outside: int, shape: tuple[int, int]) -> None:

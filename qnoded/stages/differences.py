@@ -30,10 +30,32 @@ class TimeDifferences:
         return int(self.delay_ps.size)
 
 
+def close_pairs(
+    alice_detector: U8, alice_ps: I64, bob_detector: U8, bob_ps: I64, range_ps: int, most_pairs: int
+) -> TimeDifferences:
+    """List all pairs with ``|bob - alice| <= range_ps`` in the order of alice's clicks, at most ``most_pairs``.
+
+    Parameters
+    ----------
+    alice_detector, bob_detector : uint8[n], uint8[m], index into the receiver's detectors
+    alice_ps, bob_ps : int64[n], int64[m], ps, ascending
+    range_ps : int, ps, at least 0
+    most_pairs : int
+        Bounds the memory: clicks that stand still make as many pairs as the product of their numbers.
+    """
+    delay_ps = np.empty(most_pairs, np.int64)
+    of_alice, of_bob = np.empty(most_pairs, np.uint8), np.empty(most_pairs, np.uint8)
+    listed = list_close_pairs(
+        alice_ps, alice_detector, bob_ps, bob_detector, -range_ps, range_ps + 1, delay_ps, of_alice, of_bob
+    )
+    # Copies, so that a short list does not keep the room for a long one.
+    return TimeDifferences(delay_ps[:listed].copy(), of_alice[:listed].copy(), of_bob[:listed].copy())
+
+
 def time_differences(
     alice: DetectionEpoch, bob_link: DetectionEpoch, range_ps: int, most_pairs: int
 ) -> TimeDifferences:
-    """List all pairs with ``|bob - alice| <= range_ps``, from the start of the epoch until there are ``most_pairs``.
+    """List the close pairs of an epoch, from its start until there are ``most_pairs``; see ``close_pairs``.
 
     Raises
     ------
@@ -43,14 +65,7 @@ def time_differences(
     if range_ps < 0 or most_pairs < 0:
         message = f"{most_pairs} pairs within {range_ps} ps cannot be listed; give numbers of at least 0"
         raise UsageError(message)
-    delay_ps = np.empty(most_pairs, np.int64)
-    of_alice, of_bob = np.empty(most_pairs, np.uint8), np.empty(most_pairs, np.uint8)
-    listed = list_close_pairs(
-        alice.tag_ps, alice.detector, bob_link.tag_ps, bob_link.detector, -range_ps, range_ps + 1,
-        delay_ps, of_alice, of_bob,
-    )  # fmt: skip
-    # Copies, so that a short list does not keep the room for a long one.
-    return TimeDifferences(delay_ps[:listed].copy(), of_alice[:listed].copy(), of_bob[:listed].copy())
+    return close_pairs(alice.detector, alice.tag_ps, bob_link.detector, bob_link.tag_ps, range_ps, most_pairs)
 
 
 def gathered(parts: list[TimeDifferences]) -> TimeDifferences:

@@ -58,8 +58,8 @@ def sift(
     names = bases(alice, bob)
     alice_bits, bob_bits, basis = (np.empty(index.alice.size + 1, np.uint8) for _ in range(3))
     kept, unknown = sift_kernel(
-        index.alice, index.bob, alice_epoch.detector, bob_epoch.detector, *_tables(alice, names),
-        *_tables(bob, names, opposite(state)), alice_bits, bob_bits, basis,
+        index.alice, index.bob, alice_epoch.detector, bob_epoch.detector, *tables(alice, names),
+        *tables(bob, names, opposite(state)), alice_bits, bob_bits, basis,
     )  # fmt: skip
     if unknown:
         message = (
@@ -90,31 +90,13 @@ def pack(bits: U8) -> bytes:
     return np.packbits(bits).tobytes()
 
 
-def unpack(packed: bytes, length: int) -> U8:
-    """Unpack ``length`` bits that ``pack`` packed, as uint8[length] of 0 and 1.
-
-    Raises
-    ------
-    UsageError
-        If the bytes are too many or too few for that number of bits, or the bits beyond it are not zero.
-    """
-    if length < 0 or len(packed) != (length + 7) // 8:
-        message = f"{len(packed)} bytes do not hold {length} bits; give the bytes and the length of one packing"
-        raise UsageError(message)
-    bits = np.unpackbits(np.frombuffer(packed, np.uint8))
-    if bits[length:].any():
-        message = f"bits beyond the first {length} are set; give the bytes and the length of one packing"
-        raise UsageError(message)
-    return bits[:length]
-
-
 def opposite(state: BellState) -> frozenset[str]:
     """Return the bases in which both ends of a pair show opposite outcomes."""
     return frozenset(basis for basis, same in SAME_OUTCOME[state].items() if not same)
 
 
-def _tables(receiver: Receiver, names: tuple[str, ...], turned: frozenset[str] = frozenset()) -> tuple[U8, U8]:
-    """Return basis and bit of each label; the basis of a label without a detector is ``NO_BASIS``."""
+def tables(receiver: Receiver, names: tuple[str, ...], turned: frozenset[str] = frozenset()) -> tuple[U8, U8]:
+    """Return basis and bit of each label, uint8[256] each; the basis of a label without a detector is ``NO_BASIS``."""
     basis = np.full(LABELS, NO_BASIS, np.uint8)
     bit = np.zeros(LABELS, np.uint8)
     for label, detector in enumerate(receiver.detectors):

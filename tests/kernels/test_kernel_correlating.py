@@ -13,6 +13,7 @@ from qnoded.kernels.correlating import (
     add_cross_spectra,
     bin_residuals,
     bin_tags,
+    count_near_pairs,
     list_near_pairs,
     scan_line,
     subtract_local_mean,
@@ -124,8 +125,10 @@ def test_list_near_pairs_equals_all_pairs(
     assert list_near_pairs(alice, bob, *line, delay, at) == i.size
     np.testing.assert_array_equal(delay, delays[i, j])
     np.testing.assert_array_equal(at, elapsed[i])
+    assert count_near_pairs(alice, bob, *line) == i.size
     short = np.empty(i.size // 2)
-    assert list_near_pairs(alice, bob, *line, short, short.copy()) == i.size
+    assert list_near_pairs(alice, bob, *line, short, short.copy()) == short.size
+    np.testing.assert_array_equal(short, delay[: short.size])
 
 
 @given(

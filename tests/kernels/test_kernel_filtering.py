@@ -99,8 +99,11 @@ def resolve_plainly(
         cluster = [click for click in rest if click[0] - rest[0][0] <= window_ps] or rest[:1]
         rest = rest[len(cluster) :]
         if len({which for _, which in cluster}) > 1:
-            chosen = splitmix64(SEED ^ splitmix64(cluster[0][0])) // 2**32 * len(cluster) // 2**32
-            survivors = cluster[chosen : chosen + 1] if policy == KEEP_RANDOM else []
+            first_of: dict[int, tuple[int, int]] = {}
+            for click in cluster:
+                first_of.setdefault(click[1], click)
+            chosen = splitmix64(SEED ^ splitmix64(cluster[0][0])) // 2**32 * len(first_of) // 2**32
+            survivors = list(first_of.values())[chosen : chosen + 1] if policy == KEEP_RANDOM else []
             counts[CLUSTERS] += 1
             counts[DROPPED] += len(cluster) - len(survivors)
             cluster = survivors
@@ -144,3 +147,15 @@ def test_random_assignment_is_fair() -> None:
     share = np.mean([which == 0 for _, which in kept])
     assert counts == [clusters, clusters]
     assert share == pytest.approx(0.5, abs=5 * 0.5 / clusters**0.5)
+
+
+def test_an_echo_wins_its_detector_no_second_chance() -> None:
+    # Detector 0 fires three times in each cluster, detector 1 once: still one half each.
+    clusters = 60_000
+    first_ps = np.arange(clusters, dtype=np.int64) * 1_000_003
+    clicks = [(int(t) + 100 * n, which) for t in first_ps for n, which in enumerate((0, 0, 1, 0))]
+    kept, counts = resolve_in_chunks(clicks, 1000, KEEP_RANDOM, [])
+    share = np.mean([which == 0 for _, which in kept])
+    assert counts == [clusters, 3 * clusters]
+    assert share == pytest.approx(0.5, abs=5 * 0.5 / clusters**0.5)
+    assert {time % 1_000_003 for time, which in kept if which == 0} == {0}

@@ -1,4 +1,4 @@
-"""Histograms of differences and intervals against their plain twins, in any chunks."""
+"""Histograms of differences against their plain twins."""
 
 from __future__ import annotations
 
@@ -11,13 +11,9 @@ from hypothesis import strategies as st
 
 from qnoded.errors import UsageError
 from qnoded.kernels import histogramming
-from qnoded.kernels.filtering import NEVER_PS
 from qnoded.kernels.histogramming import (
     LARGEST_SPAN_PS,
-    NO_TAIL,
     difference_histogram,
-    extend_histogram,
-    interval_histogram,
     pair_histograms,
     reciprocal,
 )
@@ -39,18 +35,6 @@ def plainly(a: np.ndarray, b: np.ndarray, range_ps: int, bin_ps: int) -> np.ndar
 @given(times, times, bins)
 def test_differences_equal_the_plain_twin(a: list[int], b: list[int], bins: tuple[int, int]) -> None:
     np.testing.assert_array_equal(difference_histogram(i64(a), i64(b), *bins), plainly(i64(a), i64(b), *bins))
-
-
-@given(times, times, bins, st.lists(st.tuples(st.integers(0, 200), st.integers(0, 200)), max_size=5))
-def test_differences_in_any_chunks_are_the_same(
-    a: list[int], b: list[int], bins: tuple[int, int], cuts: list[tuple[int, int]]
-) -> None:
-    blocks_a = np.split(i64(a), sorted(n for n, _ in cuts))
-    blocks_b = np.split(i64(b), sorted(m for _, m in cuts))
-    counts, tail = np.zeros(2 * bins[0] // bins[1], np.int64), NO_TAIL
-    for block_a, block_b in zip(blocks_a, blocks_b, strict=True):
-        tail = extend_histogram(tail, block_a, block_b, *bins, counts)
-    np.testing.assert_array_equal(counts, plainly(i64(a), i64(b), *bins))
 
 
 @pytest.mark.parametrize(("range_ps", "bin_ps"), [(10**6, 100), (10**4, 1), (4 * 10**7, 40_000)])
@@ -88,18 +72,6 @@ def test_pairs_of_detectors_equal_the_plain_twin(a: list[int], b: list[int], bin
             np.testing.assert_array_equal(counts[row, column], expected)
 
 
-@given(times, bins, st.lists(st.integers(0, 200), max_size=4))
-def test_intervals_in_any_chunks_equal_the_plain_twin(tags: list[int], bins: tuple[int, int], cuts: list[int]) -> None:
-    tag_ps, detector = i64(tags), (i64(tags) // 3 % 2).astype(np.uint8)
-    counts, last_ps = np.zeros((2, bins[0] // bins[1]), np.int64), np.full(2, NEVER_PS)
-    for piece, labels in zip(np.split(tag_ps, sorted(cuts)), np.split(detector, sorted(cuts)), strict=True):
-        interval_histogram(piece, labels, bins[1], last_ps, counts)
-    for which in range(2):
-        intervals = np.diff(tag_ps[detector == which])
-        expected = np.bincount(intervals[intervals < bins[0]] // bins[1], minlength=counts.shape[1])
-        np.testing.assert_array_equal(counts[which], expected)
-
-
 @given(st.integers(1, LARGEST_SPAN_PS), st.integers(1, LARGEST_SPAN_PS), st.data())
 def test_the_reciprocal_is_exact_and_fits_64_bits(span_ps: int, bin_ps: int, data: st.DataObject) -> None:
     bin_ps = min(bin_ps, span_ps)
@@ -121,5 +93,3 @@ def test_a_label_outside_is_refused() -> None:
     labels = np.array([4], np.uint8)
     with pytest.raises(UsageError, match="label 4 but the histogram has 4"):
         pair_histograms(i64([0]), labels, i64([0]), labels, 10, 1, (4, 4))
-    with pytest.raises(UsageError, match="label 4 but the histogram has 2"):
-        interval_histogram(i64([0]), labels, 10, np.full(2, NEVER_PS), np.zeros((2, 5), np.int64))

@@ -8,7 +8,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qnoded.kernels.ordering import count_steps_back, measure_disorder, restore_order
+from qnoded.kernels.ordering import count_steps_back, measure_disorder, put_in_order, restore_order
 
 TIMES = st.lists(st.integers(-(2**63), 2**63 - 1) | st.integers(0, 50), max_size=100)
 
@@ -54,3 +54,19 @@ def test_restored_order_equals_a_stable_sort_as_far_as_the_moves_reach(times: li
 def test_moves_bound_the_work_of_a_reversed_recording() -> None:
     tag_ps = np.arange(1000, 0, -1)
     assert restore_order(tag_ps, np.zeros(1000, np.uint8), 0, 100) < 20
+
+
+@given(st.lists(st.integers(-50, 50), max_size=200))
+def test_tags_put_in_order_equal_a_stable_sort(times: list[int]) -> None:
+    tag_ps, channel = np.array(times, np.int64), np.arange(len(times)).astype(np.uint8)
+    put_in_order(tag_ps, channel)
+    order = np.argsort(np.array(times, np.int64), kind="stable")
+    assert tag_ps.tolist() == sorted(times)
+    assert channel.tolist() == order.tolist()
+
+
+def test_a_reversed_recording_is_put_in_order_all_the_same() -> None:
+    tag_ps, channel = np.arange(1000, 0, -1), (np.arange(1000) % 256).astype(np.uint8)
+    put_in_order(tag_ps, channel)
+    assert tag_ps.tolist() == list(range(1, 1001))
+    assert channel.tolist() == [(1000 - time) % 256 for time in range(1, 1001)]

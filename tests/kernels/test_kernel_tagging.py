@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from qnoded.kernels.tagging import CHANNELS, NO_DETECTOR, count_channels, label, restore_order
+from qnoded.kernels.tagging import CHANNELS, NO_DETECTOR, count_channels, label
 
 
 @given(hnp.arrays(np.uint8, st.integers(0, 200)))
@@ -36,16 +36,3 @@ def test_label_keeps_known_inputs_and_subtracts_their_delays(tags: list[tuple[in
     assert kept == known.sum()
     np.testing.assert_array_equal(detector[:kept], detector_of[channel[known]])
     np.testing.assert_array_equal(corrected_ps[:kept], tag_ps[known] - delay_ps[channel[known]])
-
-
-@given(st.lists(st.integers(-50, 50), max_size=200))
-def test_restore_order_equals_a_stable_sort(times: list[int]) -> None:
-    tag_ps = np.array(times, np.int64)
-    detector = np.arange(len(times)).astype(np.uint8)
-    order = np.argsort(tag_ps, kind="stable")
-    expected = tag_ps[order], detector[order]
-
-    restore_order(tag_ps, detector)
-
-    np.testing.assert_array_equal(tag_ps, expected[0])
-    np.testing.assert_array_equal(detector, expected[1])

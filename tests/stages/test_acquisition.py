@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from acquisition_streams import FREQUENCY_ERROR, OFFSET_PS, Pair, link, skewed, wandering
 
-from qnoded.records import ClockModel
-from qnoded.stages.synchronization.acquisition import Acquisition, SearchRange, acquire, refine
+from qnoded.stages.synchronization.acquisition import Acquisition, SearchRange, acquire
 from qnoded.stages.synchronization.feasibility import DESIGN_SIGNIFICANCE, PEAK_LOSS
 from qnoded.units import PS_PER_S
 
@@ -122,23 +121,6 @@ def test_delays_of_channels_move_the_offset_but_do_not_hide_it(rate_hz: float, f
     assert right(pair, found, ps=30_000.0, ppb=5.0)
     assert found.peak_share < 0.6
     assert found.pair_rate_hz == pytest.approx(rate_hz * fraction, rel=0.25)
-
-
-def test_refine_finds_the_peak_once_delays_are_known() -> None:
-    plain = link(2e5, 0.05, 2.0, 11)
-    coarse = acquire(*(skewed(plain, 15_000, 2).alice_ps, skewed(plain, 15_000, 2).bob_ps)).clock
-    assert coarse is not None
-    found = refine(plain.alice_ps, plain.bob_ps, coarse)
-    assert right(plain, found, ps=30.0, ppb=1.0)
-    assert found.peak_share > 0.85
-
-
-def test_refine_does_not_lock_beside_the_clock() -> None:
-    pair = link(2e5, 0.05, 1.0, 12)
-    beside = ClockModel(0, pair.offset_ps + 10**6, pair.frequency_error)
-    found = refine(pair.alice_ps, pair.bob_ps, beside)
-    assert not found.locked
-    assert found.clock is None
 
 
 def test_a_clock_that_drifts_is_found_where_it_is() -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from qnoded.stages.synchronization.acquisition import SearchRange, acquire, refine
+from qnoded.stages.synchronization.acquisition import SearchRange, acquire
 
 OFFSET_PS, FREQUENCY_ERROR = 300_000_000_000, 5e-6
 DELAYS_TICKS = (0, 80, 99, 155, -1, 82, 101, 157)
@@ -44,7 +44,7 @@ def test_once_delays_are_known_the_offset_is_good_to_a_tick(rows: np.ndarray) ->
     coarse = acquire(alice, bob).clock
     assert coarse is not None
     alice, bob, start = streams(rows, DELAYS_TICKS)
-    found = refine(alice, bob, coarse)
+    found = acquire(alice, bob, SearchRange(coarse.offset_ps, 100_000, coarse.frequency_error, 1e-8))
     assert found.clock is not None, found.sentence
     truth = OFFSET_PS + round(FREQUENCY_ERROR * (found.clock.reference_ps - start))
     assert abs(found.clock.offset_ps - truth) < 78

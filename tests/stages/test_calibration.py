@@ -83,7 +83,7 @@ def test_recorded_delays_come_out_within_one_tick(uiuc: tuple[np.ndarray, np.nda
     assert 150.0 < found.width_ps < 350.0
 
 
-@pytest.mark.parametrize("tick_ps", [1, 81, 500, 2000])
+@pytest.mark.parametrize("tick_ps", [1, 81, 500, 2000, 3300, 5000])
 @pytest.mark.parametrize(("pairs", "noise"), [(2_000, 50_000), (20_000, 200_000)])
 def test_delays_lie_within_their_error_bars(tick_ps: int, pairs: int, noise: int) -> None:
     pulls = []
@@ -153,6 +153,30 @@ def test_a_silent_detector_stays_unknown_and_the_others_do_not_mind() -> None:
     assert found.alice_error_ps[2] is None
     assert found.notes == ("the delay of alice D is unknown: no peak with any detector of the other side",)
     assert found.alice_ps[3] == pytest.approx(11_000, abs=60)
+
+
+def test_a_dead_detector_leaves_nothing_to_look_for_but_a_dim_one_does() -> None:
+    a, t, b, u = simulated(5, 20_000, 50_000)
+    lit = a != 2
+    whole = calibrate_delays(ALICE, a, t, BOB, b, u, shared_clock=True)
+    dead = calibrate_delays(ALICE, a[lit], t[lit], BOB, b, u, shared_clock=True)
+    assert whole.complete
+    assert dead.alice_ps[2] is None
+    assert dead.complete
+    # One that clicks, but in no peak, may show one in a wider or a longer look.
+    shares = SHARES.copy()
+    shares[2] = 0.0
+    a, t, b, u = simulated(5, 20_000, 50_000, shares=shares)
+    assert not calibrate_delays(ALICE, a, t, BOB, b, u, shared_clock=True).complete
+
+
+def test_clicks_that_stand_still_are_looked_at_within_bounds() -> None:
+    rng = np.random.default_rng(9)
+    still_ps = np.sort(rng.integers(0, 10**6, 2**18))
+    detector = rng.integers(0, 4, 2**18).astype(np.uint8)
+    # 10**10 pairs within the range.
+    found = calibrate_delays(ALICE, detector, still_ps, BOB, detector, still_ps, search_range_ps=10**6)
+    assert len(found.pairs) == 16
 
 
 def test_a_peak_that_contradicts_the_others_is_left_out_and_named() -> None:

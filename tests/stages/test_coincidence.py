@@ -80,6 +80,16 @@ def test_accidentals_are_those_of_the_rates() -> None:
     assert index.alice.size == index.matrix.sum() == pytest.approx(0.25 * clicks + 0.75 * expected, rel=0.01)
 
 
+def test_accidentals_are_counted_like_the_pairs_that_they_are_taken_off() -> None:
+    # No pairs at all, 2 Mcps and 20 ns: the count of all pairs is chance alone, and displaced windows say how much,
+    # within 5 standard deviations (2 %); counted one-to-one they fell short by 7 %.
+    clicks, window_ps = 2_000_000, 20_000
+    alice, bob = pair_epochs(clicks, 2e6, 0.0, 3)
+    pairs = coincidence.all_pairs(alice, bob, window_ps, (2, 2)).sum()
+    displaced = coincidence.displaced_pairs(alice, bob, window_ps, (2, 2), coincidence.displacements(window_ps)).sum()
+    assert displaced / 2 == pytest.approx(pairs, abs=5 * (1.5 * pairs) ** 0.5)
+
+
 @pytest.mark.parametrize("rate_hz", [3.88e6, 1e9, 1e11])
 def test_slices_and_threads_change_nothing(rate_hz: float, monkeypatch: pytest.MonkeyPatch) -> None:
     # From lists that can be cut anywhere to such that cannot be cut at all.
@@ -93,6 +103,8 @@ def test_slices_and_threads_change_nothing(rate_hz: float, monkeypatch: pytest.M
             for name in ("alice", "bob", "matrix", "displaced"):
                 np.testing.assert_array_equal(getattr(sliced, name), getattr(whole, name))
             np.testing.assert_array_equal(coincidence.all_pairs(alice, bob, 1000, (2, 2), over=over), pairs)
+            displaced = coincidence.displaced_pairs(alice, bob, 1000, (2, 2), (-(10**6), 10**6), over=over)
+            np.testing.assert_array_equal(displaced, whole.displaced)
 
 
 @pytest.mark.parametrize(("alice", "bob"), [([], []), ([5], []), ([], [5])])
@@ -107,6 +119,14 @@ def test_no_displaced_windows_on_request() -> None:
     index = coincidence.find(epoch([5]), epoch([5]), 1000, (1, 1), displacements_ps=())
     assert index.displaced_windows == 0
     assert index.accidentals.tolist() == [[0.0]]
+
+
+def test_clicks_that_stand_still_are_refused_before_their_pairs_are_counted() -> None:
+    # 200 000 clicks a side within one window are 4 * 10**10 pairs.
+    still = epoch(np.arange(200_000) // 1000)
+    for count in (coincidence.all_pairs, lambda *request: coincidence.displaced_pairs(*request, (-5000, 5000))):
+        with pytest.raises(UsageError, match="8192 clicks of bob and more lie within one window of 1000 ps"):
+            count(still, still, 1000, (1, 1))
 
 
 def test_what_cannot_be_right_is_refused() -> None:

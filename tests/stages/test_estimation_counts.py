@@ -197,6 +197,14 @@ def test_chsh_error_is_what_repetition_shows() -> None:
     assert np.mean(values) == pytest.approx(2.0 * math.sqrt(2.0) * 0.95, abs=0.01)
 
 
+@pytest.mark.parametrize("angle_deg", [math.nan, math.inf])
+def test_an_angle_that_is_no_number_gives_no_chsh_but_a_reason(angle_deg: float) -> None:
+    alice = receiver("alice", angles={**ANGLES, "H": angle_deg})
+    found = chsh_from_matrix(UIUC, alice, receiver("bob", angles=ANGLES))
+    assert found.chsh is None
+    assert found.reason == "the analyser angle of alice H is not known; give angle_deg for CHSH"
+
+
 @pytest.mark.parametrize(
     ("alice", "bob", "matrix", "reason"),
     [

@@ -167,7 +167,7 @@ def test_a_phase_spoils_one_basis(angle: float, basis: str) -> None:
         assert plain[0].numbers["angle_deg"] == pytest.approx(angle, abs=6)
 
 
-@pytest.mark.parametrize("angle", [45, 70, 90, -50])
+@pytest.mark.parametrize("angle", [20, 30, -30, 45, 70, 90, -50])
 def test_a_turn_of_linear_polarization_shows_between_the_bases(angle: float) -> None:
     turn = Rotation.from_euler("z", angle, degrees=True).as_matrix()
     for plain, known in readings(*link(2e4, turn=turn)):
@@ -175,6 +175,15 @@ def test_a_turn_of_linear_polarization_shows_between_the_bases(angle: float) -> 
         assert "between unequal bases" in plain[0].sentence
         # On the sphere of Stokes vectors angles are twice those of the polarization.
         assert plain[0].numbers["angle_deg"] == pytest.approx(abs(angle) / 2, abs=3)
+
+
+def test_a_turn_of_30_degrees_on_the_sphere_is_named_though_its_errors_are_below_8_percent() -> None:
+    turn = Rotation.from_euler("z", 30, degrees=True).as_matrix()
+    matrix, chance = link(2e4, turn=turn, visibility=(0.985, 0.985, 0.985), floor=0.01)
+    for found in (read_pattern(matrix, ALICE, BOB), read_pattern(matrix, ALICE, BOB, accidentals=chance)):
+        assert kinds(found) == ["basis-rotated"]
+        assert found[0].numbers["qber_HV"] == pytest.approx(0.078, abs=0.002)
+        assert "turned by some 15 degrees" in found[0].sentence
 
 
 @pytest.mark.parametrize("floor", [0.4, 1.0, 1.5])

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from qnoded.errors import UsageError
 from qnoded.records import CoincidenceIndex, DetectionEpoch, Detector, Receiver
@@ -64,18 +62,5 @@ def test_an_index_of_other_epochs_or_receivers_is_refused() -> None:
         sifting.sift(torn, many, many, four, four)
 
 
-@given(st.lists(st.integers(0, 1), max_size=100))
-def test_packing_keeps_every_bit_and_the_length(bits: list[int]) -> None:
-    packed = sifting.pack(np.array(bits, np.uint8))
-    assert len(packed) == -(-len(bits) // 8)
-    assert sifting.unpack(packed, len(bits)).tolist() == bits
-
-
 def test_the_first_bit_is_the_highest() -> None:
     assert sifting.pack(np.array([1, 0, 0, 0, 0, 0, 1, 1, 1], np.uint8)) == bytes([0b10000011, 0b10000000])
-
-
-@pytest.mark.parametrize(("packed", "length"), [(b"", 1), (b"\x00", 0), (b"\x00\x00", 8), (b"\x00", -1), (b"\x01", 7)])
-def test_bytes_that_do_not_fit_the_length_are_refused(packed: bytes, length: int) -> None:
-    with pytest.raises(UsageError, match="give the bytes and the length"):
-        sifting.unpack(packed, length)

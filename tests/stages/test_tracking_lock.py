@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from tracking_streams import OCXO, OFFSET_PS, TCXO, acquired, clock_error_ps, streams, walk
 
-from qnoded.stages.synchronization.lock import LockLoss, significance
+from qnoded.stages.significance import significance
+from qnoded.stages.synchronization.lock import LockLoss
 from qnoded.stages.synchronization.tracking import track
 from qnoded.units import EPOCH_PS
 

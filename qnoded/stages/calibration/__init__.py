@@ -12,16 +12,19 @@ as well.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import Final
 
 import numpy as np
 
-from qnoded.kernels.peaks import count_close_pairs, list_close_pairs
 from qnoded.records import I64, U8, Receiver
+from qnoded.stages.artefacts.clicks import DEAD_SHARE
 from qnoded.stages.artefacts.intervals import find_double_firing
 from qnoded.stages.calibration.fit import DelayCalibration, fit_delays
 from qnoded.stages.calibration.peaks import PairDelay, find_peak
+from qnoded.stages.differences import close_pairs
 
 __all__ = ["DelayCalibration", "PairDelay", "calibrate_delays", "find_peak", "fit_delays"]
 
@@ -29,6 +32,9 @@ SEARCH_RANGE_PS: Final = 100_000
 """Peaks are sought within +-100 ns unless told otherwise: 20 m of cable or fibre between detectors."""
 MOST_CLICKS: Final = 500_000
 """Clicks per side that are looked at: at 1 % heralding some hundred pairs for each of 16 peaks."""
+MOST_PAIRS: Final = 2**23
+"""Pairs of clicks that are looked at, 80 MB: at 10 Mcps the widest search of a survey lists 3 million, and a recording
+whose times stand still would list 10**11."""
 
 
 def calibrate_delays(
@@ -74,22 +80,24 @@ def calibrate_delays(
     if not echoes_removed:
         alice_detector, alice_ps = _without_echoes(alice_detector, alice_ps, len(alice))
         bob_detector, bob_ps = _without_echoes(bob_detector, bob_ps, len(bob))
-    low_ps, high_ps = -search_range_ps, search_range_ps + 1
-    count = count_close_pairs(alice_ps, bob_ps, low_ps, high_ps)
-    delay_ps, of_alice, of_bob = (
-        np.empty(count, np.int64),
-        np.empty(count, np.uint8),
-        np.empty(count, np.uint8),
-    )
-    list_close_pairs(alice_ps, alice_detector, bob_ps, bob_detector, low_ps, high_ps, delay_ps, of_alice, of_bob)
-    order = np.argsort(delay_ps, kind="stable")
-    delay_ps, cell = delay_ps[order], (of_alice.astype(np.int64) * len(bob) + of_bob)[order]
+    near = close_pairs(alice_detector, alice_ps, bob_detector, bob_ps, search_range_ps, MOST_PAIRS)
+    order = np.argsort(near.delay_ps, kind="stable")
+    delay_ps, cell = near.delay_ps[order], (near.alice.astype(np.int64) * len(bob) + near.bob)[order]
     peaks = [
         find_peak(delay_ps[cell == i * len(bob) + j], search_range_ps, tick_ps, (i, j))
         for i in range(len(alice))
         for j in range(len(bob))
     ]
-    return fit_delays(peaks, alice, bob, shared_clock=shared_clock)
+    fitted = fit_delays(peaks, alice, bob, shared_clock=shared_clock)
+    complete = _complete(fitted.alice_ps, alice_detector) and _complete(fitted.bob_ps, bob_detector)
+    return replace(fitted, complete=complete)
+
+
+def _complete(delays_ps: Sequence[int | None], detector: U8) -> bool:
+    """Return whether all detectors of a side but the dead ones have a delay."""
+    clicks = np.bincount(detector, minlength=len(delays_ps))
+    dead = clicks < DEAD_SHARE * np.median(clicks)
+    return all(delay_ps is not None or gone for delay_ps, gone in zip(delays_ps, dead, strict=True))
 
 
 def _first(detector: U8, tag_ps: I64, start_ps: int, clicks: int) -> tuple[U8, I64]:

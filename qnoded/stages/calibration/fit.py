@@ -44,6 +44,8 @@ class DelayCalibration:
     """All pairs of detectors, row by row."""
     notes: tuple[str, ...]
     """What a person should know, one sentence each."""
+    complete: bool
+    """True where no delay is missing that a longer or wider look could tell: a dead detector has none."""
 
     def applied(self, alice: Receiver, bob: Receiver) -> tuple[Receiver, Receiver]:
         """Return the receivers with these delays added to those under which the clicks were taken."""
@@ -108,6 +110,7 @@ def fit_delays(peaks: Sequence[PairDelay], alice: Receiver, bob: Receiver, *, sh
         width_ps=float(np.average(widths, weights=pairs)) if pairs.size else float("nan"),
         pairs=tuple(judged),
         notes=tuple(notes),
+        complete=None not in values,
     )
 
 

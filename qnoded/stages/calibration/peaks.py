@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from math import ceil
 from typing import Final
 
 import numpy as np
@@ -11,9 +12,12 @@ from scipy.special import erfcinv
 
 from qnoded.kernels.peaks import PEAK_FIGURES, centre_peak
 from qnoded.records import I64
+from qnoded.stages.significance import significance
 
 SEED_WIDTHS_PS: Final = (100, 200, 400, 800, 1_600, 3_200, 6_400)
 """Windows in which a peak is sought, from superconducting detectors to slow modules with coarse taggers."""
+SEED_TICKS: Final = (2, 4)
+"""And windows of so many ticks, where ticks are coarse: the difference of two times is spread over three of them."""
 WINDOW_PER_SIGMA: Final = 2.8
 """Width of the window that shows a Gaussian on a floor best, in standard deviations."""
 FALSE_PEAKS: Final = 1e-6
@@ -51,8 +55,8 @@ def find_peak(
 ) -> PairDelay:
     """Find and centre the highest peak among the time differences of one pair of detectors.
 
-    Windows of several widths slide over the differences; the one that exceeds the floor most (signed root of
-    the Poisson deviance) is the seed of a fit of a Gaussian on a uniform floor.
+    Windows of several widths slide over the differences; the one that exceeds the floor most is the seed of a fit of a
+    Gaussian on a uniform floor.
 
     Parameters
     ----------
@@ -70,26 +74,29 @@ def find_peak(
         reason = f"only {delay_ps.size} pairs within +-{search_range_ps} ps; a peak needs {LEAST_PAIRS}"
         return replace(nothing, reason=reason)
     tick = float(tick_ps)
+    widths = _seed_widths_ps(tick, search_range_ps)
     best, seed_low, seed_width, seed_pairs = 0.0, 0, 0, 0.0
-    for width in SEED_WIDTHS_PS:
-        # A window narrower than two ticks sees the comb of the tagger.
-        if width < 2 * tick or width > search_range_ps:
-            continue
+    for width in widths:
         inside = np.searchsorted(delay_ps, delay_ps + width) - np.arange(delay_ps.size)
         first = int(np.argmax(inside))
         count = int(inside[first])
         # Only pairs outside the window count as floor, or a clean peak would hide in its own floor.
         floor = max((delay_ps.size - count) * width / (2.0 * search_range_ps - width), 0.5)
-        deviance = 2.0 * (count * np.log(count / floor) - (count - floor))
         trials = 2.0 * search_range_ps / width
-        height = float(np.sqrt(deviance)) if count > floor else 0.0
-        needed = float(np.sqrt(2.0) * erfcinv(2.0 * FALSE_PEAKS / (trials * len(SEED_WIDTHS_PS))))
+        height = significance(count, floor)
+        needed = float(np.sqrt(2.0) * erfcinv(2.0 * FALSE_PEAKS / (trials * len(widths))))
         if count >= LEAST_PAIRS and height > max(needed, best):
             best, seed_low, seed_width, seed_pairs = height, int(delay_ps[first]), width, count - floor
     if not best:
         reason = f"no peak among {delay_ps.size} pairs within +-{search_range_ps} ps; take a longer run"
         return replace(nothing, reason=reason)
     return _centred(delay_ps, seed_low, seed_width, seed_pairs, search_range_ps, tick, pair)
+
+
+def _seed_widths_ps(tick_ps: float, search_range_ps: int) -> list[int]:
+    """Return the windows to try: none narrower than two ticks, which would see the comb of the tagger."""
+    widths = {*SEED_WIDTHS_PS, *(ceil(ticks * tick_ps) for ticks in SEED_TICKS)}
+    return sorted(width for width in widths if max(SEED_WIDTHS_PS[0], 2 * tick_ps) <= width <= search_range_ps)
 
 
 def _centred(

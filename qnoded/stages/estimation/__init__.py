@@ -25,7 +25,6 @@ from qnoded.stages.estimation.key_rate import (
     AsymptoticKeyRate,
     asymptotic_key_rate,
     asymptotic_share,
-    binary_entropy,
 )
 from qnoded.stages.estimation.outcomes import SAME_OUTCOME, BellState
 from qnoded.stages.estimation.pattern import Pattern, PatternKind, read_pattern
@@ -55,7 +54,6 @@ __all__ = [
     "bell_state_fidelity",
     "bias_test",
     "bias_tests",
-    "binary_entropy",
     "car",
     "chsh",
     "chsh_expected_from_visibilities",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from math import isfinite
 from typing import Final
 
 import numpy as np
@@ -170,7 +171,7 @@ def _analyser_angles(receiver: Receiver) -> tuple[dict[str, float], str | None]:
     """Return the angle of bit 0 of each basis, or why it cannot be told."""
     found: dict[str, float] = {}
     for detector in receiver.detectors:
-        if detector.angle_deg is None:
+        if detector.angle_deg is None or not isfinite(detector.angle_deg):
             return {}, (f"the analyser angle of {receiver.side} {detector.name} is not known; give angle_deg for CHSH")
         zero = detector.angle_deg - RIGHT_ANGLE_DEG * detector.bit
         known = found.setdefault(detector.basis, zero)

@@ -93,6 +93,7 @@ def heralding(
     accidentals: F64,
     duration_s: float,
     *,
+    accidental_windows: int = 1,
     alice_dark_hz: F64 | None = None,
     bob_dark_hz: F64 | None = None,
 ) -> Heralding:
@@ -107,6 +108,7 @@ def heralding(
     matrix : int64 or float64 [n, m], coincidences
     accidentals : float64[n, m], expected accidentals among them
     duration_s : float, s
+    accidental_windows : number of displaced windows that ``accidentals`` averages: the more, the better it is known
     alice_dark_hz, bob_dark_hz : float64[n], float64[m], optional, dark counts and stray light per detector,
     1/s
 
@@ -118,20 +120,24 @@ def heralding(
     Raises
     ------
     UsageError
-        If the shapes do not fit or the duration is not positive.
+        If the shapes do not fit, the duration is not positive or there is no window.
     """
     counts, floor = np.asarray(matrix, np.float64), np.asarray(accidentals, np.float64)
-    if counts.shape != (alice_clicks.size, bob_clicks.size) or floor.shape != counts.shape or duration_s <= 0.0:
+    if counts.shape != (alice_clicks.size, bob_clicks.size) or floor.shape != counts.shape:
         problem = (
             f"matrix {counts.shape}, accidentals {floor.shape}, {alice_clicks.size} and {bob_clicks.size} "
-            f"detectors and {duration_s} s do not belong together"
+            "detectors do not belong together"
         )
+        raise UsageError(problem)
+    if not duration_s > 0.0 or accidental_windows < 1:
+        problem = f"{duration_s} s and {accidental_windows} displaced windows are no measurement; give more than 0"
         raise UsageError(problem)
     light = [
         clicks - (0.0 if dark is None else np.asarray(dark) * duration_s)
         for clicks, dark in ((alice_clicks, alice_dark_hz), (bob_clicks, bob_dark_hz))
     ]
-    pairs, spread = counts - floor, counts + floor
+    # The floor is a mean, so its own variance is that of one window divided by their number.
+    pairs, spread = counts - floor, counts + floor / accidental_windows
     sum_a, sum_b = float(np.sum(light[0])), float(np.sum(light[1]))
     per_alice = list(zip(pairs.sum(axis=1), spread.sum(axis=1), strict=True))
     per_bob = list(zip(pairs.sum(axis=0), spread.sum(axis=0), strict=True))

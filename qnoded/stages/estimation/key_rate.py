@@ -12,17 +12,20 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy.special import entr
 
 from qnoded.errors import UsageError
 from qnoded.records import F64
 from qnoded.stages.estimation.errors_per_basis import Qber
+from qnoded.stages.key_length.entropy import binary_entropy
 
 RECONCILIATION_EFFICIENCY: Final = 1.16
 """Bits leaked over the Shannon limit: what good reconciliation reaches between 1 and 6 % errors (1.10 to
 1.19)."""
 NO_KEY_QBER: Final = 0.5
 """From here on h falls again while nothing can be distilled: errors above are counted as this."""
+
+_binary_entropy: Final = np.vectorize(binary_entropy, otypes=[np.float64])
+"""Of arrays; there are some hundred windows at most, so the loop does not matter."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,12 +44,6 @@ class AsymptoticKeyRate:
     """Secret bits per sifted bit of each basis, 0 or more."""
     asymptotic: bool = True
     """Always true: no finite-size term is in these numbers."""
-
-
-def binary_entropy(p: F64 | float) -> F64:
-    """Return the binary entropy in bits of probabilities from 0 to 1, float64 of the same shape."""
-    values = np.asarray(p, np.float64)
-    return np.asarray((entr(values) + entr(1.0 - values)) / np.log(2.0), np.float64)
 
 
 def asymptotic_share(bit_errors: F64 | float, phase_errors: F64 | float, efficiency: float) -> F64:
@@ -69,8 +66,8 @@ def asymptotic_share(bit_errors: F64 | float, phase_errors: F64 | float, efficie
     if efficiency < 1.0:
         problem = f"a reconciliation efficiency of {efficiency} beats the Shannon limit; give 1 or more"
         raise UsageError(problem)
-    bit = binary_entropy(np.minimum(bit_errors, NO_KEY_QBER))
-    phase = binary_entropy(np.minimum(phase_errors, NO_KEY_QBER))
+    bit = _binary_entropy(np.minimum(bit_errors, NO_KEY_QBER))
+    phase = _binary_entropy(np.minimum(phase_errors, NO_KEY_QBER))
     return np.asarray(np.maximum(1.0 - efficiency * bit - phase, 0.0), np.float64)
 
 

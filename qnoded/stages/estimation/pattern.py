@@ -105,9 +105,13 @@ def read_pattern(
     if flipped:
         found.append(_bit_flip(flipped, errors, state))
     raised = {basis for basis, own in errors.bases.items() if own.qber.low > RAISED_QBER and basis not in flipped}
-    certain = all(errors.bases[basis].qber.high < FLIPPED_QBER for basis in raised)
-    if raised and certain and not _perhaps_flat(figure) and not _perhaps_swapped(figure):
+    if _perhaps_flat(figure) or _perhaps_swapped(figure):
+        return tuple(found)
+    if raised and all(errors.bases[basis].qber.high < FLIPPED_QBER for basis in raised):
         found += _raised(raised, errors, figure)
+    elif not raised and not flipped and figure.turned():
+        # A turn shows before its errors are many: they grow as its square, the correlation of unequal bases as itself.
+        found.append(_turned(errors, figure))
     return tuple(found)
 
 
@@ -202,20 +206,12 @@ def _raised(raised: set[str], errors: Qber, figure: Figure) -> list[Pattern]:
                 "narrow the window, lower the pump power or look for stray light"
             )
             return [Pattern("high-accidentals", {**numbers, "accidental_share": share}, text)]
-        if not any(one and one.value - CHANCE_SIGMAS * one.error > RAISED_QBER for one in corrected):
+        unexplained = any(one and one.value - CHANCE_SIGMAS * one.error > RAISED_QBER for one in corrected)
+        if not unexplained and not figure.turned():
             # Neither is certain: accidentals may or may not explain the errors.
             return []
-    turned = figure.turned()
-    if turned:
-        where = " and ".join(f"{name} ({value:+.2f})" for name, value in turned.items())
-        largest = max(turned.values(), key=abs)
-        # The correlation is the sine of twice the angle, the agreement in equal bases its cosine.
-        angle = 0.5 * float(np.degrees(np.arctan2(abs(largest), 1.0 - 2.0 * mean)))
-        text = (
-            f"outcomes correlate between unequal bases, {where}: the polarization turned by some {angle:.0f} degrees "
-            "between the sides; align the compensator, or give angle_deg of analysers that are turned on purpose"
-        )
-        return [Pattern("basis-rotated", {**numbers, "cross_correlation": largest, "angle_deg": angle}, text)]
+    if figure.turned():
+        return [_turned(errors, figure)]
     fine = [basis for basis, own in errors.bases.items() if own.qber.high < RAISED_QBER]
     if fine:
         basis = min(raised)
@@ -248,6 +244,20 @@ def _raised(raised: set[str], errors: Qber, figure: Figure) -> list[Pattern]:
         "delays that are off; narrow the window, lower the pump power and calibrate the delays"
     )
     return [Pattern("high-accidentals", numbers, text)]
+
+
+def _turned(errors: Qber, figure: Figure) -> Pattern:
+    """Name a turn of the polarization that both bases share, with its angle."""
+    turned = figure.turned()
+    where = " and ".join(f"{name} ({value:+.2f})" for name, value in turned.items())
+    largest = max(turned.values(), key=abs)
+    # The correlation is the sine of twice the angle, the agreement in equal bases its cosine.
+    angle = 0.5 * float(np.degrees(np.arctan2(abs(largest), 1.0 - 2.0 * errors.total.qber.value)))
+    text = (
+        f"outcomes correlate between unequal bases, {where}: the polarization turned by some {angle:.0f} degrees "
+        "between the sides; align the compensator, or give angle_deg of analysers that are turned on purpose"
+    )
+    return Pattern("basis-rotated", {**_numbers(errors), "cross_correlation": largest, "angle_deg": angle}, text)
 
 
 def _weak(figure: Figure) -> list[Pattern]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from qnoded.mapping import Mapper
 from qnoded.records import I64, ClockModel
+from qnoded.stages.synchronization.bursts import without_bursts
 from qnoded.stages.synchronization.descent import Line
 from qnoded.stages.synchronization.feasibility import (
     DEFAULT_EFFORT_POINTS,
@@ -32,7 +33,7 @@ from qnoded.stages.synchronization.feasibility import (
     overlap_of,
     predict_from,
 )
-from qnoded.stages.synchronization.near_pairs import SKEW_PS, count_pairs, overlap_span
+from qnoded.stages.synchronization.near_pairs import count_pairs, overlap_span
 from qnoded.stages.synchronization.outcome import Acquisition, AcquisitionFailure, failed, locked
 from qnoded.stages.synchronization.refinement import Refined, refine_line
 from qnoded.stages.synchronization.search import Candidate, coarse_search
@@ -45,7 +46,6 @@ __all__ = [
     "SearchRange",
     "acquire",
     "predict",
-    "refine",
 ]
 
 LEAST_SIGNIFICANCE: Final = 8.0
@@ -66,12 +66,6 @@ MOST_CONFIRMED: Final = 40
 """No more candidates are followed at a time: in pure noise there are one or two, some 20 where the search is dear."""
 HINT_FLOOR: Final = 0.7
 """A hinted pair fraction is believed down to this part of it."""
-REFINE_HALF_PS: Final = 100_000
-"""`refine` looks this far about a clock unless it is less certain: channel delays move pairs by +-30 ns."""
-REFINE_HALF_ERROR: Final = 1e-8
-"""And within this frequency error."""
-REFINE_SPAN_S: Final = 10.0
-"""`refine` takes its pairs from so many seconds to either side of the reference."""
 
 
 def predict(
@@ -117,7 +111,7 @@ def acquire(
     ----------
     alice_ps, bob_ps
         int64[n] and int64[m], ps, ascending: all detectors of a side merged. Channel delays of some ten nanoseconds
-        need not be known; the strongest of the peaks that they make is taken, see `refine`.
+        need not be known; the strongest of the peaks that they make is taken. Bursts that are no light are left out.
     search
         Offsets and frequency errors to search; +-0.5 s and +-20 ppm by default. The offset is the one in the middle
         of the data that are used.
@@ -137,8 +131,10 @@ def acquire(
         A poor recording is a result with a reason, never an exception.
     """
     where = search or SearchRange()
+    given = min(alice_ps.size, bob_ps.size)
+    alice_ps, bob_ps = without_bursts(alice_ps), without_bursts(bob_ps)
     feasibility = predict(alice_ps, bob_ps, where, pair_fraction, effort_points)
-    hopeless = _hopeless(alice_ps, bob_ps, feasibility)
+    hopeless = _hopeless(alice_ps, bob_ps, given, feasibility)
     if hopeless is not None:
         return failed(hopeless, feasibility)
     overlap = overlap_of(alice_ps, bob_ps, where)
@@ -177,59 +173,6 @@ def acquire(
     return _without_peak(best, where, feasibility, trials, spent, *last)
 
 
-def refine(
-    alice_ps: I64,
-    bob_ps: I64,
-    clock: ClockModel,
-    *,
-    half_ps: float | None = None,
-    half_error: float | None = None,
-) -> Acquisition:
-    """Find the clock anew near a known one, for instance once the delays of the channels are known.
-
-    Parameters
-    ----------
-    alice_ps, bob_ps
-        int64[n] and int64[m], ps, ascending.
-    clock
-        The known clock; pairs near its reference are used.
-    half_ps, half_error
-        How far offset and frequency error may be off; by default 100 ns and 10 ppb, or five standard deviations of the
-        clock where they are more.
-
-    Returns
-    -------
-    Acquisition
-        Not locked where the pairs near the clock lie on no line.
-    """
-    half = half_ps or max(REFINE_HALF_PS, 5.0 * clock.offset_sigma_ps)
-    error = half_error or max(REFINE_HALF_ERROR, 5.0 * clock.frequency_sigma)
-    where = SearchRange(clock.offset_ps, math.ceil(half), clock.frequency_error, error)
-    feasibility = predict(alice_ps, bob_ps, where)
-    if min(alice_ps.size, bob_ps.size) < 2:
-        return failed(AcquisitionFailure.NO_TAGS, feasibility)
-    reach = round(REFINE_SPAN_S * PS_PER_S)
-    around = clock.reference_ps
-    span = overlap_span(alice_ps, bob_ps, clock, around - reach, around + reach)
-    if span[1] <= span[0]:
-        span = overlap_span(alice_ps, bob_ps, clock, int(alice_ps[0]), int(alice_ps[-1]) + 1)
-    if span[1] <= span[0]:
-        return failed(AcquisitionFailure.NO_OVERLAP, feasibility)
-    # the pair fraction comes from a stretch so short that the frequency error keeps all pairs within the skew
-    middle = min(max(around, span[0]), span[1])
-    quarter = round(min(SKEW_PS / error, float(reach)) / 2.0)
-    near = (max(span[0], middle - quarter), min(span[1], middle + quarter))
-    pairs, sigma, _ = count_pairs(alice_ps, bob_ps, clock, *near)
-    singles = _singles(alice_ps, bob_ps, clock, near)
-    fraction = min(max(pairs, 3.0 * sigma) / max(singles, 1.0), 1.0)
-    refined = refine_line(alice_ps, bob_ps, Line(clock, half, error), *span, fraction)
-    if refined is None or refined.significance < LEAST_SIGNIFICANCE:
-        return failed(AcquisitionFailure.NOT_CONFIRMED, feasibility)
-    candidate = Candidate(clock.offset_ps, clock.frequency_error, refined.first_significance, pairs)
-    rung = Rung(fraction, span[1] - span[0], half, 1, 0.0)
-    return locked(refined, candidate, feasibility, 1, 0.0, rung, Stretch(span[0], span[1] - span[0]), where)
-
-
 def _singles(alice_ps: I64, bob_ps: I64, clock: ClockModel, span: tuple[int, int]) -> float:
     """Return the geometric mean of both sides' tags in a span of alice's time."""
     low_a, high_a = np.searchsorted(alice_ps, span)
@@ -237,9 +180,11 @@ def _singles(alice_ps: I64, bob_ps: I64, clock: ClockModel, span: tuple[int, int
     return math.sqrt(float(high_a - low_a) * float(high_b - low_b))
 
 
-def _hopeless(alice_ps: I64, bob_ps: I64, feasibility: Feasibility) -> AcquisitionFailure | None:
-    """Return the reason why no search needs to be started, if there is one."""
+def _hopeless(alice_ps: I64, bob_ps: I64, given: int, feasibility: Feasibility) -> AcquisitionFailure | None:
+    """Return the reason why no search needs to be started, if there is one; ``given`` counts tags with their bursts."""
     fewest = min(alice_ps.size, bob_ps.size)
+    if fewest < FEWEST_PAIRS <= given:
+        return AcquisitionFailure.BURSTS
     if fewest == 0:
         return AcquisitionFailure.NO_TAGS
     if fewest < FEWEST_PAIRS:

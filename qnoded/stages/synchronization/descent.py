@@ -15,7 +15,8 @@ import numpy as np
 
 from qnoded.kernels.correlating import bin_residuals
 from qnoded.records import F64, I64, ClockModel
-from qnoded.stages.synchronization.near_pairs import near_pairs, overlap_span, poisson_significance, rates_per_ps
+from qnoded.stages.significance import significance
+from qnoded.stages.synchronization.near_pairs import near_pairs, overlap_span, rates_per_ps
 
 FINER: Final = 24.0
 """Each level uses bins this much finer than its half band: finer ones need less data for the same significance and so
@@ -78,7 +79,7 @@ def _brightest_line(delay: F64, elapsed: F64, half_ps: float, bin_ps: float, slo
     beside = np.ones(bins, dtype=bool)
     beside[max(place - 2, 0) : place + 4] = False
     background = 2.0 * float(counts[beside].mean()) if beside.any() else 0.0
-    return poisson_significance(best[0], background), best[1], best[2]
+    return significance(best[0], background), best[1], best[2]
 
 
 def descend(

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from enum import Enum
 from typing import TYPE_CHECKING, Final
 
-from qnoded.kernels.tracking import RAREST
+from qnoded.stages.significance import significance
 
 if TYPE_CHECKING:
     from qnoded.stages.synchronization.clock_state import ClockState
@@ -102,24 +101,6 @@ class TrackingReport:
             f"{self.accidentals:.1f} expected by accident in {self.window_ps} ps, clock known to "
             f"{self.phase_sigma_ps:.0f} ps); {ADVICE[self.reason]}"
         )
-
-
-def significance(pairs: float, accidentals: float) -> float:
-    """Return by how many standard deviations coincidences exceed their accidentals, negative if they are fewer.
-
-    Parameters
-    ----------
-    pairs : coincidences found
-    accidentals : expected by accident; taken as 0.001 at least
-
-    Notes
-    -----
-    Root of twice the logarithm of the likelihood ratio of two Poisson means (S. S. Wilks, Ann. Math. Stat. 9, 60
-    (1938)): right for few counts too, where an excess over a root is not.
-    """
-    mean = max(accidentals, RAREST)
-    deviance = 2.0 * (pairs * math.log(pairs / mean) - (pairs - mean)) if pairs > 0 else 2.0 * mean
-    return math.copysign(math.sqrt(max(deviance, 0.0)), pairs - mean)
 
 
 def judge(

@@ -1,4 +1,4 @@
-"""Pairs of tags near a supposed clock: how many there are, how many are accidental, and what that proves."""
+"""Pairs of tags near a supposed clock: how many there are, and how many are accidental."""
 
 from __future__ import annotations
 
@@ -7,29 +7,15 @@ from typing import Final
 
 import numpy as np
 
-from qnoded.kernels.correlating import list_near_pairs
+from qnoded.kernels.correlating import count_near_pairs, list_near_pairs
 from qnoded.records import F64, I64, ClockModel
 from qnoded.units import PS_PER_NS
 
 SKEW_PS: Final = 60 * PS_PER_NS
 """Half width that holds all pairs even if channel delays are not known: +-15 ns a side, with a margin for drift."""
-
-
-def poisson_significance(counts: float, background: float) -> float:
-    """Return the significance of an excess, standard deviations, from the likelihood ratio of two Poisson means.
-
-    ``sqrt(2 (n ln(n / b) - n + b))``, the usual large-sample form (Wilks, Ann. Math. Stat. 9, 60, 1938); it equals
-    ``(n - b) / sqrt(b)`` for many counts and stays honest for few.
-
-    Parameters
-    ----------
-    counts, background
-        Observed and expected counts; the background is taken as known.
-    """
-    if counts <= background:
-        return 0.0
-    expected = max(background, 1e-9)
-    return math.sqrt(2.0 * (counts * math.log(counts / expected) - counts + expected))
+MOST_PAIRS: Final = 2**23
+"""Pairs listed at a time, 134 MB: stretches are chosen so that 6 million suffice, but tags that stand still in a burst
+make as many pairs as the product of their numbers."""
 
 
 def overlap_span(alice_ps: I64, bob_ps: I64, clock: ClockModel, start_ps: int, stop_ps: int) -> tuple[int, int]:
@@ -50,26 +36,18 @@ def rates_per_ps(alice_ps: I64, bob_ps: I64, clock: ClockModel, span: tuple[int,
 def near_pairs(
     alice_ps: I64, bob_ps: I64, clock: ClockModel, start_ps: int, stop_ps: int, half_ps: int
 ) -> tuple[F64, F64]:
-    """List the pairs of tags within ``half_ps`` of a clock's line in a span of alice's time.
+    """List the pairs of tags within ``half_ps`` of a clock's line in a span of alice's time, the first `MOST_PAIRS`.
 
     Returns
     -------
     delay_ps, elapsed_ps
         float64[n]: delay relative to the line, and alice's time since the reference of the clock.
     """
-    low, high = np.searchsorted(alice_ps, (start_ps, stop_ps))
-    span_a = alice_ps[low:high]
-    low, high = np.searchsorted(bob_ps, (clock.bob_at(start_ps) - half_ps - 1, clock.bob_at(stop_ps) + half_ps + 1))
-    span_b = bob_ps[low:high]
-    line = (clock.reference_ps, clock.offset_ps, clock.frequency_error, half_ps)
-    expected = span_a.size * span_b.size / max(stop_ps - start_ps, 1) * (2 * half_ps + 1)
-    capacity = min(span_a.size, span_b.size) + round(1.2 * expected)
-    while True:
-        delay, elapsed = np.empty(capacity), np.empty(capacity)
-        count = list_near_pairs(span_a, span_b, *line, delay, elapsed)
-        if count <= capacity:
-            return delay[:count], elapsed[:count]
-        capacity = count
+    near = _near(alice_ps, bob_ps, clock, start_ps, stop_ps, half_ps)
+    pairs = min(count_near_pairs(*near), MOST_PAIRS)
+    delay, elapsed = np.empty(pairs), np.empty(pairs)
+    list_near_pairs(*near, delay, elapsed)
+    return delay, elapsed
 
 
 def count_pairs(
@@ -82,8 +60,17 @@ def count_pairs(
     pairs, sigma, background
         Pairs above background within +-`SKEW_PS`, their standard deviation, and the background counts there.
     """
-    delay, _ = near_pairs(alice_ps, bob_ps, clock, start_ps, stop_ps, 3 * SKEW_PS)
-    inside = int(np.count_nonzero(np.abs(delay) <= SKEW_PS))
-    outside = delay.size - inside
+    inside = count_near_pairs(*_near(alice_ps, bob_ps, clock, start_ps, stop_ps, SKEW_PS))
+    outside = count_near_pairs(*_near(alice_ps, bob_ps, clock, start_ps, stop_ps, 3 * SKEW_PS)) - inside
     background = outside / 2.0
     return inside - background, math.sqrt(inside + outside / 4.0 + 1.0), background
+
+
+def _near(
+    alice_ps: I64, bob_ps: I64, clock: ClockModel, start_ps: int, stop_ps: int, half_ps: int
+) -> tuple[I64, I64, int, int, float, int]:
+    """Return what the kernels want: the tags of both sides that a span of alice's time can pair, line and band."""
+    low, high = np.searchsorted(alice_ps, (start_ps, stop_ps))
+    span_a = alice_ps[low:high]
+    low, high = np.searchsorted(bob_ps, (clock.bob_at(start_ps) - half_ps - 1, clock.bob_at(stop_ps) + half_ps + 1))
+    return span_a, bob_ps[low:high], clock.reference_ps, clock.offset_ps, clock.frequency_error, half_ps

@@ -18,6 +18,7 @@ class AcquisitionFailure(Enum):
 
     NO_TAGS = "no tags on one side"
     TOO_FEW_TAGS = "too few tags"
+    BURSTS = "the tags stand in bursts that no light makes"
     NO_OVERLAP = "the two sides do not overlap in time at any offset of the range"
     NOT_ENOUGH_DATA = "not enough data for this pair fraction"
     TOO_MUCH_WORK = "the effort limit forbids the search"
@@ -29,6 +30,7 @@ class AcquisitionFailure(Enum):
 ADVICE: Final = {
     AcquisitionFailure.NO_TAGS: "check the tagger, its trigger levels and the channel map",
     AcquisitionFailure.TOO_FEW_TAGS: "record longer or check detectors and light",
+    AcquisitionFailure.BURSTS: "check tick and format of the recordings, then cables and trigger levels for ringing",
     AcquisitionFailure.NO_OVERLAP: "record at the same time, or give the difference of the two clocks as centre",
     AcquisitionFailure.NOT_ENOUGH_DATA: "record longer or raise the heralding efficiency",
     AcquisitionFailure.TOO_MUCH_WORK: "narrow the ranges of offset and frequency, record longer, or raise the effort",

@@ -10,9 +10,10 @@ import numpy as np
 
 from qnoded.errors import UsageError
 from qnoded.kernels.tracking import INNOVATION, INNOVATION_VARIANCE, LAST, PAIRS, PHASE, SPAN, SQUARES
+from qnoded.stages.significance import significance
 from qnoded.stages.synchronization.clock_map import ClockMap
 from qnoded.stages.synchronization.clock_state import ClockState, start
-from qnoded.stages.synchronization.lock import WIDEST_PS, LockLoss, TrackingReport, judge, significance
+from qnoded.stages.synchronization.lock import WIDEST_PS, LockLoss, TrackingReport, judge
 from qnoded.stages.synchronization.noise import weigh
 from qnoded.stages.synchronization.servo import Followed, follow
 from qnoded.units import EPOCH_PS, PS_PER_S
