@@ -79,5 +79,91 @@ class RemoteProtocolError(ProtocolError):
     """The other end broke the protocol, or what arrived is not what it sent."""
 
 
+class TermsMismatch(ProtocolError):
+    """The two ends of a link are configured differently; the link stays down until one of them is changed."""
+
+    def __init__(self, field: str, mine: object, theirs: object) -> None:
+        self.field, self.mine, self.theirs = field, mine, theirs
+        super().__init__(
+            f"the link's terms differ in {field}: {mine!r} here, {theirs!r} at the peer; make both configs say the same"
+        )
+
+
 class PeerSilent(ProtocolError):
     """Nothing arrived from the other end within the time that was allowed."""
+
+
+class InstrumentError(QnodedError):
+    """An instrument did not do what it was asked; the node goes on without it and keeps trying."""
+
+    exit_code: ClassVar[int] = 3
+
+
+class InstrumentUnavailable(InstrumentError):
+    """Not there: no port, no connection, no answer within the deadline, or a vendor library is missing."""
+
+
+class InstrumentFault(InstrumentError):
+    """It answered, and said that it cannot: over temperature, interlock open, value refused."""
+
+
+class InstrumentGarbled(InstrumentError):
+    """What it sent is no answer of its protocol; the connection is resynchronized before it is used again."""
+
+
+class DriverBroken(InstrumentError):
+    """A driver broke the rules of its protocol: a mistake for its author, found by the contract suite."""
+
+
+class DriverStuck(DriverBroken):
+    """A driver's call neither ended in time nor when it was cancelled; it is left alone until a person intervenes."""
+
+
+class EmissionRefused(InstrumentError):
+    """A laser was asked to emit without a permit that covers it."""
+
+
+class AuthenticationFailed(RemoteProtocolError):
+    """What arrived is not what the peer sent, or comes again; the link stops until somebody has looked."""
+
+
+class KeyStoreError(QnodedError):
+    """The key store cannot do what it was asked; nothing was handed out."""
+
+    exit_code: ClassVar[int] = 3
+
+
+class KeyStoreBroken(KeyStoreError):
+    """The disk failed, or the file is not what the store wrote; the store refuses everything until it is repaired."""
+
+
+class KeysExhausted(KeyStoreError):
+    """There are fewer keys, or bytes to authenticate with, than were asked for; more come with the next blocks."""
+
+
+class KeyNotFound(KeyStoreError):
+    """No such key waits here: never made, handed out before, or expired."""
+
+
+class KeyNotForCaller(KeyStoreError):
+    """The key was made for somebody else."""
+
+
+class DaemonUnavailable(QnodedError):
+    """The daemon of this node is not running, does not answer, or could not do what it was asked."""
+
+    exit_code: ClassVar[int] = 3
+
+
+class RequestRefused(QnodedError):
+    """An application asked for keys in a way that the interface does not allow, or for what is not its own."""
+
+    def __init__(self, message: str, *details: tuple[str, str], status: int = 400) -> None:
+        self.details, self.status = details, status
+        super().__init__(message)
+
+
+class DeliveryUnavailable(QnodedError):
+    """The key delivery of a node does not answer, or has no key to give now."""
+
+    exit_code: ClassVar[int] = 3
