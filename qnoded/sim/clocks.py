@@ -8,6 +8,7 @@ adds N(0, sigma_y(1 s)**2 dt) s**2 to the phase, random-walk FM adds N(0, q dt) 
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 from typing import Final
 
 import numpy as np
@@ -36,6 +37,9 @@ class Clock:
         self._wander = 0.0
         first = chance.generator(Purpose.CLOCK, side, -1).standard_normal() * settings.phase_noise_ps
         self._lead_ps: F64 = np.array([first])
+        self._detuned = 0.0
+        self._detuned_ps = 0.0
+        self._steps: list[tuple[int, int]] = [(0, settings.offset_ps)]
 
     def _grow(self) -> None:
         """Draw the next stretch of the lead."""
@@ -58,6 +62,9 @@ class Clock:
         lead_ps += elapsed_ps * settings.frequency_error
         lead_ps += 0.5 * settings.drift_per_s / PS_PER_S * elapsed_ps**2
         lead_ps += flutter * settings.phase_noise_ps
+        if self._detuned or self._detuned_ps:
+            lead_ps += self._detuned_ps + self._detuned * np.arange(1, STEPS + 1) * float(STEP_PS)
+            self._detuned_ps += self._detuned * STRETCH_PS
         self._lead_ps = np.concatenate((self._lead_ps, lead_ps))
         self._stretches += 1
 
@@ -65,22 +72,42 @@ class Clock:
         while self._stretches * STRETCH_PS <= until_ps:
             self._grow()
 
+    def step(self, true_ps: int, step_ps: int, frequency_step: float = 0.0) -> None:
+        """Let the reading jump, and run at another rate, from the next whole millisecond of true time on.
+
+        Parameters
+        ----------
+        true_ps : int
+            Not before any edge that was read or any earlier step.
+        """
+        border = -(-true_ps // STEP_PS)
+        border_ps = border * STEP_PS
+        self._cover(border_ps)
+        self._steps.append((border_ps, self._steps[-1][1] + step_ps))
+        if frequency_step:
+            # What is drawn already follows the new rate as well.
+            ahead = self._stretches * STEPS - border
+            run_ps = frequency_step * np.arange(ahead + 1) * float(STEP_PS)
+            self._lead_ps[self._lead_ps.size - ahead - 1 :] += run_ps
+            self._detuned_ps += float(run_ps[-1])
+            self._detuned += frequency_step
+
+    def restart(self, true_ps: int) -> int:
+        """Let the reading begin anew at 0 at the next whole millisecond of true time; return that."""
+        border_ps = -(-true_ps // STEP_PS) * STEP_PS
+        self.step(border_ps, -self.reading_ps(border_ps))
+        return border_ps
+
     def tags(self, edge_ps: I64) -> I64:
         """Return what the tagger writes down for edges in true time (int64[n], ascending, not negative)."""
         tag_ps = np.empty(edge_ps.size, dtype=np.int64)
         if edge_ps.size:
             self._cover(int(edge_ps[-1]))
-            bin_ps = self._tagger.bin_ps
-            read_clock(
-                edge_ps,
-                self._grid_start_ps,
-                STEP_PS,
-                self._lead_ps,
-                self._settings.offset_ps,
-                bin_ps.numerator,
-                bin_ps.denominator,
-                tag_ps,
-            )
+            cuts = np.searchsorted(edge_ps, [border_ps for border_ps, _ in self._steps])
+            stops = [*cuts[1:].tolist(), edge_ps.size]
+            for start, stop, (_, offset_ps) in zip(cuts.tolist(), stops, self._steps, strict=True):
+                if start < stop:
+                    self._read(edge_ps[start:stop], offset_ps, self._tagger.bin_ps, tag_ps[start:stop])
         return tag_ps
 
     def reading_ps(self, true_ps: int) -> int:
@@ -90,10 +117,21 @@ class Clock:
             return self.reading_ps(0) + round(true_ps * (1.0 + self._settings.frequency_error))
         self._cover(true_ps)
         tag_ps = np.empty(1, dtype=np.int64)
-        read_clock(
-            np.array([true_ps]), self._grid_start_ps, STEP_PS, self._lead_ps, self._settings.offset_ps, 1, 1, tag_ps
-        )  # fmt: skip
+        offset_ps = [offset_ps for border_ps, offset_ps in self._steps if border_ps <= max(true_ps, self._steps[0][0])]
+        self._read(np.array([true_ps]), offset_ps[-1], Fraction(1), tag_ps)
         return int(tag_ps[0])
+
+    def _read(self, edge_ps: I64, offset_ps: int, bin_ps: Fraction, tag_ps: I64) -> None:
+        read_clock(
+            edge_ps,
+            self._grid_start_ps,
+            STEP_PS,
+            self._lead_ps,
+            offset_ps,
+            bin_ps.numerator,
+            bin_ps.denominator,
+            tag_ps,
+        )
 
     def forget(self, before_ps: int) -> None:
         """Drop what is older than a moment of true time; bounds the memory."""
@@ -102,3 +140,5 @@ class Clock:
             steps = min(steps, self._lead_ps.size - 1)
             self._lead_ps = self._lead_ps[steps:].copy()
             self._grid_start_ps += steps * STEP_PS
+            while len(self._steps) > 1 and self._steps[1][0] <= self._grid_start_ps:
+                del self._steps[0]

@@ -76,6 +76,10 @@ class Timing:
     tail_ps: F64
     red_shift_ps: float
     """Shift for a pair detuned by one standard deviation, with its sign at this side."""
+    shift_ps: int = 0
+    """By how much an eavesdropper delays some photons, not negative."""
+    shifted_share: F64 | None = None
+    """float64[4], share of each detector's clicks that she delayed."""
 
     @property
     def earliest_ps(self) -> int:
@@ -90,6 +94,8 @@ class Timing:
         if self.tail_share.any():
             in_tail = rng.random(birth_ps.size) < self.tail_share.take(detector)
             late_ps += in_tail * rng.standard_exponential(birth_ps.size) * self.tail_ps.take(detector)
+        if self.shifted_share is not None:
+            late_ps += (rng.random(birth_ps.size) < self.shifted_share.take(detector)) * self.shift_ps
         moment_ps = birth_ps + np.rint(late_ps, out=late_ps).astype(np.int64)
         return (moment_ps << DETECTOR_BITS) | detector
 

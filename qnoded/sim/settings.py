@@ -79,7 +79,7 @@ class SourceSettings(_Settings):
     """Continuously pumped source of polarization-entangled pairs; the state is Bell-diagonal."""
 
     pair_rate_hz: Rate = 1e6
-    """Pairs born per second."""
+    """Pairs born per second, at a pump power of 1 mW."""
     state: Literal["Phi+", "Phi-", "Psi+", "Psi-"] = "Phi+"
     visibility_hv: Share = 0.990
     visibility_da: Share = 0.980
@@ -88,6 +88,11 @@ class SourceSettings(_Settings):
     wavelength_nm: Annotated[float, Field(ge=200.0, le=5000.0)] = 1550.0
     spectral_width_nm: Annotated[float, Field(ge=0.0, le=200.0)] = 0.5
     """Full width at half maximum."""
+    crystal_optimum_c: Annotated[float, Field(ge=-50.0, le=300.0)] = 35.0
+    crystal_fwhm_k: Annotated[float, Field(gt=0.0, le=100.0)] = 1.0
+    """Width of the phase matching in temperature."""
+    crystal_phase_rad_per_k: Annotated[float, Field(ge=-100.0, le=100.0)] = 0.30
+    """Phase between HH and VV that the pair gets per kelvin away from the optimum."""
 
     @property
     def visibilities(self) -> tuple[float, float, float]:
@@ -328,6 +333,8 @@ class WorldSettings(_Settings):
     source: SourceSettings = SourceSettings()
     alice: SideSettings = Field(default_factory=SideSettings)
     bob: SideSettings = Field(default_factory=SideSettings)
+    alignment_hz: Rate = 2e5
+    """Photons per second, polarized along H, that bob's alignment laser sends into his receiver at 1 mW."""
 
     @model_validator(mode="before")
     @classmethod

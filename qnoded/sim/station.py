@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 
 from qnoded.kernels.detecting import DETECTOR_BITS, FAULTS, PENDING, detect, register
-from qnoded.records import I64, U8, TagBlock
+from qnoded.records import I64, U8, Gap, TagBlock
 from qnoded.sim.chance import Chance, Purpose
 from qnoded.sim.clocks import Clock
 from qnoded.sim.photons import LARGEST_SIGMAS
@@ -51,6 +52,21 @@ class Station:
         self._waiting: I64 = np.empty(0, np.int64)
         self._flying: I64 = np.empty(0, np.int64)
         self._held: list[tuple[I64, U8, I64]] = []
+        self.overflowing = False
+        """True: the tagger loses its tags and says so."""
+        self._losses: list[tuple[int, Gap]] = []
+        self._newest_tag_ps = LONG_AGO_PS
+        self._powered_ps = 0
+
+    def step_clock(self, true_ps: int, step_ps: int, frequency_step: float = 0.0) -> None:
+        """Let the clock jump, or change its rate, about a moment of true time whose tags are not complete yet."""
+        self.clock.step(max(true_ps, self.complete_ps), step_ps, frequency_step)
+
+    def restart_tagger(self, true_ps: int) -> None:
+        """Take the tagger's power away for a moment: tags that it holds are lost, and its counter begins at 0."""
+        self._powered_ps = self.clock.restart(max(true_ps, self.complete_ps))
+        self._held, self._losses = [], []
+        self._newest_tag_ps = LONG_AGO_PS
 
     def advance(self, excitations: I64, slot: int, stop_ps: int) -> None:
         """Take the packed excitations of a slot that ends at ``stop_ps`` and finish all pulses that are certain."""
@@ -69,12 +85,26 @@ class Station:
         edge_ps = np.empty(cut, np.int64)
         kept = register(flying[:cut], self._settings.tagger.dead_time_ps, self._last_pulse_ps, channel, edge_ps)
         # The world is lit before true time 0, so that detectors are in their steady state when the clock starts.
-        first = int(np.searchsorted(edge_ps[:kept], 0))
+        first = int(np.searchsorted(edge_ps[:kept], self._powered_ps))
         self.clock.forget(self.complete_ps - REMEMBERED_PS)
-        self.complete_ps = complete_ps
-        if first < kept:
-            edge_ps, channel = edge_ps[first:kept], channel[first:kept]
-            self._held.append((edge_ps, channel, self.clock.tags(edge_ps)))
+        from_ps, self.complete_ps = max(self.complete_ps, 0), complete_ps
+        if self.overflowing and complete_ps > from_ps:
+            gap = Gap(self.clock.reading_ps(from_ps), self.clock.reading_ps(complete_ps), kept - first, "overflow")
+            self._losses.append((complete_ps, gap))
+        elif first < kept:
+            self._hold(edge_ps[first:kept], channel[first:kept])
+
+    def _hold(self, edge_ps: I64, channel: U8) -> None:
+        """Read the clock for new edges and keep their tags until they are asked for."""
+        tag_ps = self.clock.tags(edge_ps)
+        if tag_ps[0] < self._newest_tag_ps or (tag_ps[1:] < tag_ps[:-1]).any():
+            # A counter never runs backwards: what a clock that was set back would tell again is lost.
+            newest_ps = np.maximum.accumulate(np.append(self._newest_tag_ps, tag_ps[:-1]))
+            told = tag_ps >= newest_ps
+            edge_ps, channel, tag_ps = edge_ps[told], channel[told], tag_ps[told]
+        if tag_ps.size:
+            self._newest_tag_ps = int(tag_ps[-1])
+            self._held.append((edge_ps, channel, tag_ps))
 
     def _clicks(self, excitations: I64, until_ps: int) -> I64:
         """Let the detectors click; packed, in the time of birth."""
@@ -122,7 +152,21 @@ class Station:
         channel = np.concatenate(ready_channel) if ready_channel else np.empty(0, np.uint8)
         tag_ps = np.concatenate(ready_tag) if ready_tag else np.empty(0, np.int64)
         self.counts += np.bincount(channel, minlength=len(NAMES))
-        return TagBlock(channel, tag_ps)
+        gaps = joined_gaps([gap for stop_ps, gap in self._losses if stop_ps <= before_ps])
+        self._losses = [one for one in self._losses if one[0] > before_ps]
+        return TagBlock(channel, tag_ps, gaps)
+
+
+def joined_gaps(gaps: Sequence[Gap]) -> tuple[Gap, ...]:
+    """Return losses in order of time with those that touch each other made one."""
+    joined: list[Gap] = []
+    for gap in gaps:
+        if joined and joined[-1].stop_ps == gap.start_ps and joined[-1].reason == gap.reason:
+            lost = (joined[-1].lost_tags or 0) + (gap.lost_tags or 0)
+            joined[-1] = Gap(joined[-1].start_ps, gap.stop_ps, lost, gap.reason)
+        else:
+            joined.append(gap)
+    return tuple(joined)
 
 
 def _faults(one: DetectorSettings) -> tuple[float, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from importlib.metadata import version
 from typing import Any, Final
@@ -16,7 +17,7 @@ from qnoded.sim.optics import (
     mode_dispersion,
     transmission,
 )
-from qnoded.sim.photons import rates
+from qnoded.sim.photons import Rates, rates
 from qnoded.sim.settings import NAMES, SideSettings, WorldSettings
 from qnoded.sim.theory import (
     afterpulsing_rate_hz,
@@ -64,8 +65,14 @@ def describe_delays(arrival_ps: I64) -> list[int]:
     return [int(one) for one in arrival_ps - arrival_ps[0]]
 
 
-def expect(world: WorldSettings, window_ps: int = EXPECTED_WINDOW_PS) -> dict[str, Any]:
-    """Return rates, errors and S that the tags should show at the beginning, by theory.
+def expect(
+    world: WorldSettings,
+    window_ps: int = EXPECTED_WINDOW_PS,
+    *,
+    arms: tuple[F64, F64] | None = None,
+    streams: Rates | None = None,
+) -> dict[str, Any]:
+    """Return rates, errors and S that the tags should show, by theory; at the beginning unless told otherwise.
 
     Accidentals and dead times are included, exponential tails of the jitter and slow recovery of efficiency are not.
 
@@ -73,9 +80,13 @@ def expect(world: WorldSettings, window_ps: int = EXPECTED_WINDOW_PS) -> dict[st
     ----------
     window_ps : int
         Full width of the coincidence window.
+    arms : (alice, bob), float64[3, 3] each
+        What turns the polarization between source and analysers, if it is not the fibres as at the beginning.
+    streams
+        Rates of all streams, if they are not what settings and arms alone give.
     """
-    turned = (fibre_rotation(world.alice.fibre), fibre_rotation(world.bob.fibre))
-    streams = rates(world, *turned)
+    turned = arms or (fibre_rotation(world.alice.fibre), fibre_rotation(world.bob.fibre))
+    streams = streams or rates(world, *turned)
     clicks_a, ready_a = _clicks(world.alice, streams.alice_hz + streams.pairs_hz.sum(axis=1))
     clicks_b, ready_b = _clicks(world.bob, streams.bob_hz + streams.pairs_hz.sum(axis=0))
     peak_fwhm_ps = np.sqrt(
@@ -134,6 +145,12 @@ def describe(
         "expected": expected,
         "settings": world.model_dump(mode="json"),
     }
+
+
+def as_text(truth: dict[str, Any]) -> str:
+    """Return the table as JSON, one line per subject: a person finds the numbers, long ones do not fill the screen."""
+    lines = ",\n".join(f"{json.dumps(key)}: {json.dumps(value, allow_nan=False)}" for key, value in truth.items())
+    return f"{{\n{lines}\n}}\n"
 
 
 def _clicks(side: SideSettings, excitations_hz: F64) -> tuple[F64, F64]:

@@ -109,3 +109,29 @@ def test_late_readings_are_exact() -> None:
     for true_ps in (0, 10**12, 10**12 + 1):
         assert clock.reading_ps(true_ps) == 10**17 + true_ps
         clock.forget(true_ps)
+
+
+def test_step_and_change_of_rate_add_to_what_the_clock_does_anyway() -> None:
+    settings = ClockSettings(preset="tcxo")
+    plain, turned = clock_of(settings), clock_of(settings)
+    found = {}
+    for true_ms in range(0, 7001, 10):
+        true_ps = true_ms * 10**9
+        if true_ms == 250:
+            turned.step(true_ps, 5000, 1e-6)
+        if true_ms == 4000:
+            turned.step(true_ps, -7000, -1e-6)
+        found[true_ms] = turned.reading_ps(true_ps) - plain.reading_ps(true_ps)
+        plain.forget(true_ps - 10**9)
+        turned.forget(true_ps - 10**9)
+    # 1e-6 of 50 ms are 50 ns; of 3.75 s, 3.75 us; both readings are rounded to a picosecond.
+    expected = {240: 0, 250: 5000, 300: 55_000, 3990: 3_745_000, 4000: 3_748_000, 7000: 3_748_000}
+    assert {key: found[key] for key in expected} == pytest.approx(expected, abs=1)
+
+
+def test_restarted_clock_begins_at_zero_with_the_next_millisecond() -> None:
+    clock = clock_of(noise_only(offset_ps=3 * 10**11, frequency_error=1e-6))
+    assert clock.restart(5 * 10**11 + 1) == 501 * 10**9
+    assert clock.reading_ps(501 * 10**9) == 0
+    assert clock.reading_ps(601 * 10**9) == 10**11 + 10**5
+    np.testing.assert_array_equal(clock.tags(np.array([501 * 10**9, 601 * 10**9])), [0, 10**11 + 10**5])

@@ -6,11 +6,11 @@ import math
 
 import numpy as np
 import pytest
+from link_formulas import CwLink, rotation_qber
 from plain_counting import PERFECT, matrix, record, residuals
 
 from qnoded.sim import optics, theory
 from qnoded.sim.settings import FibreSettings, SourceSettings
-from qnoded.sim.theory import CwLink
 
 SIGMAS = 4.0
 FWHM = 2.0 * math.sqrt(2.0 * math.log(2.0))
@@ -117,9 +117,7 @@ def test_rotation_in_a_fibre(side: str, axis: tuple[float, float, float]) -> Non
     changes = [f"{side}.fibre.rotation_deg=40", f"{side}.fibre.rotation_axis={list(axis)}"]
     alice, bob, _ = record([*PERFECT, *changes, "source.pair_rate_hz=1e5"], 0.5)
     found = matrix(alice, bob, 2)
-    for block, expected in zip(
-        (found[:2, :2], found[2:, 2:]), theory.rotation_qber(math.radians(40), axis), strict=True
-    ):
+    for block, expected in zip((found[:2, :2], found[2:, 2:]), rotation_qber(math.radians(40), axis), strict=True):
         n = block.sum()
         sigma = math.sqrt(max(expected * (1 - expected), 1 / n) / n)
         agrees((block[0, 1] + block[1, 0]) / n, expected, sigma)
