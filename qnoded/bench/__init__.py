@@ -7,5 +7,5 @@ from __future__ import annotations
 
 from typing import Final
 
-SUITES: Final = ("hotpath", "sync", "offline", "distill")
+SUITES: Final = ("hotpath", "sync", "offline", "channel", "distill", "delivery")
 """Modules of this package that ``qnoded bench --suite`` can run, in the order of a photon."""

@@ -3,6 +3,8 @@
 The corridor of a block: sample, reconcile, verify, compute the length from public numbers, amplify. What each step
 discloses is counted: test bits are thrown away, parities and the verification hash are subtracted. What a discarded
 block disclosed is lost with it, and whether it is discarded depends on nothing that stays secret.
+
+A live link has compared its test bits already when a block is closed, and enters at ``alice_tested`` and ``bob_tested``.
 """
 
 from __future__ import annotations
@@ -22,6 +24,7 @@ from qnoded.records import U8
 from qnoded.secret import Secret
 from qnoded.stages.key_length.block import KeyLength, SiftedCounts, block_key_length
 from qnoded.stages.key_length.budget import SecurityBudget
+from qnoded.stages.reconciliation.cascade import SHORTEST_BLOCK
 from qnoded.stages.reconciliation.reconciled import LeakCount, Outcome, ReconciledBlock
 from qnoded.stages.verification import SEED_BYTES as VERIFICATION_SEED_BYTES
 from qnoded.stages.verification import shortest_digest
@@ -32,6 +35,7 @@ Mapper = Callable[..., Iterable[Any]]
 class DiscardReason(Enum):
     """Why a block gives no key."""
 
+    QBER_LIMIT = "the test bits have more errors than the link allows"
     NOT_CORRECTED = "reconciliation disclosed more than the block holds before it ended"
     NOT_EQUAL = "the verification hashes differ"
     NO_LENGTH = "the bound on the key's length is not positive"
@@ -46,6 +50,8 @@ class Agreement:
     method: str = "cascade"
     leak_count: LeakCount = LeakCount.ALICE
     budget: SecurityBudget = field(default_factory=SecurityBudget)
+    qber_limit: float = 1.0
+    """A block with a larger share of wrong test bits is discarded before anything else of it is disclosed."""
 
     @property
     def ends_counted(self) -> int:
@@ -124,7 +130,29 @@ def alice(
     """
     sampled = yield from sampling.alice(bits, agreement.test_bits, randomness)
     yield from emit(SampleEstimate(sampled.test_bits, sampled.test_errors))
+    return (yield from alice_tested(sampled, agreement, randomness, over=over))
+
+
+def bob(bits: U8, agreement: Agreement, *, over: Mapper = map) -> Script[DistilledKey | Discard]:
+    """Distil a block at bob's end; parameters as for alice, whose randomness serves both."""
+    sampled = yield from sampling.bob(bits, agreement.test_bits)
+    yield from emit(SampleEstimate(sampled.test_bits, sampled.test_errors))
+    return (yield from bob_tested(sampled, agreement, over=over))
+
+
+def alice_tested(
+    sampled: Sampled, agreement: Agreement, randomness: Randomness, *, over: Mapper = map
+) -> Script[DistilledKey | Discard]:
+    """Distil at alice's end what is left of a block when its test bits are gone; see ``alice``.
+
+    Parameters
+    ----------
+    sampled : the same numbers at both ends; the test bits were chosen uniformly at random among all bits of the block
+    """
     agreement = agreement.at_length(sampled.rest.size)
+    refused = _refused(sampled, agreement)
+    if refused is not None:
+        return refused
     (reconciled,) = yield from reconciling.alice(
         [np.packbits(sampled.rest)], sampled.rest.size, expected_rate(sampled), agreement.method, randomness(SEED_BYTES)
     )
@@ -142,11 +170,12 @@ def alice(
     return DistilledKey(key, judged, accounts)
 
 
-def bob(bits: U8, agreement: Agreement, *, over: Mapper = map) -> Script[DistilledKey | Discard]:
-    """Distil a block at bob's end; parameters as for alice, whose randomness serves both."""
-    sampled = yield from sampling.bob(bits, agreement.test_bits)
-    yield from emit(SampleEstimate(sampled.test_bits, sampled.test_errors))
+def bob_tested(sampled: Sampled, agreement: Agreement, *, over: Mapper = map) -> Script[DistilledKey | Discard]:
+    """Distil at bob's end what is left of a block when its test bits are gone; as ``alice_tested``."""
     agreement = agreement.at_length(sampled.rest.size)
+    refused = _refused(sampled, agreement)
+    if refused is not None:
+        return refused
     (reconciled,) = yield from reconciling.bob([np.packbits(sampled.rest)], sampled.rest.size, method=agreement.method)
     equal = False
     if reconciled.outcome is Outcome.CORRECTED:
@@ -164,6 +193,24 @@ def bob(bits: U8, agreement: Agreement, *, over: Mapper = map) -> Script[Distill
 def expected_rate(sampled: Sampled) -> float:
     """Return the error rate to expect outside of the sample: half an error more, so that it is never zero."""
     return min(0.5, (sampled.test_errors + 0.5) / (sampled.test_bits + 1))
+
+
+def _refused(sampled: Sampled, agreement: Agreement) -> Discard | None:
+    """Return why a block is not worth reconciling, from what both ends know; None if it is."""
+    accounts = Accounts(sampled.test_bits + sampled.rest.size, sampled.test_bits, sampled.test_errors, 0, 0, 0, 0, 0)
+    if not sampled.test_bits or sampled.rest.size <= SHORTEST_BLOCK:
+        advice = (
+            f"{sampled.test_bits:,} test bits and {sampled.rest.size:,} others are too few; "
+            "lengthen the block or raise the share of test bits"
+        )
+        return Discard(DiscardReason.NO_LENGTH, advice, accounts, None)
+    if sampled.test_errors > agreement.qber_limit * sampled.test_bits:
+        advice = (
+            f"{sampled.test_errors:,} of {sampled.test_bits:,} test bits are wrong, at most "
+            f"{agreement.qber_limit:.1%} may be: check polarization and fibres; without a cause suspect an eavesdropper"
+        )
+        return Discard(DiscardReason.QBER_LIMIT, advice, accounts, None)
+    return None
 
 
 def _accounts(sampled: Sampled, reconciled: ReconciledBlock, agreement: Agreement) -> Accounts:

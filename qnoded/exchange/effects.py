@@ -19,6 +19,7 @@ from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 from qnoded.errors import RemoteProtocolError
+from qnoded.exchange.happenings import Happening
 from qnoded.exchange.messages import Message
 
 P = ParamSpec("P")
@@ -35,10 +36,11 @@ class Send:
 
 @dataclass(frozen=True, slots=True)
 class Receive:
-    """Wait for the peer's next message."""
+    """Wait for the peer's next message, or in a live link for the next happening of this end, as they arrive."""
 
     expected: type[Message]
-    """What the protocol allows here; the script refuses anything else."""
+    """What the protocol allows here; the script refuses anything else. A happening may always come in its place to a
+    script that is given happenings."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,12 @@ def receive(expected: type[M]) -> Script[M]:
         problem = f"{type(message).__name__} arrived where {expected.__name__} is due; both ends must run one version"
         raise RemoteProtocolError(problem)
     return message
+
+
+def arrival() -> Script[Message | Happening]:
+    """Return what comes next: a message of the peer, or something that happened here."""
+    arrived: Message | Happening = yield Receive(Message)
+    return arrived
 
 
 def compute(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> Script[T]:

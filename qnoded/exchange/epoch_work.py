@@ -1,0 +1,297 @@
+"""The heavy work on one epoch, at either end: functions that a script hands to whoever computes for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from qnoded.errors import LocalProtocolError, RemoteProtocolError
+from qnoded.exchange.live_messages import (
+    Coincidences,
+    Confirmation,
+    EpochRefused,
+    RevealedEpoch,
+    ServiceCounted,
+    ServiceRevealed,
+)
+from qnoded.exchange.messages import PackedBits
+from qnoded.exchange.own_epochs import between
+from qnoded.exchange.reports import EpochSifted, Reason, Tests
+from qnoded.exchange.terms import LinkTerms
+from qnoded.mapping import Mapper
+from qnoded.records import I64, SIDES, U8, DetectionEpoch, Receiver
+from qnoded.stages import matching, revealing
+from qnoded.stages.coincidence import all_pairs, displaced_pairs, displacements
+from qnoded.stages.matching import Alphabet, Coincident
+from qnoded.stages.synchronization.clock_state import ClockState
+from qnoded.stages.synchronization.lock import LockLoss
+from qnoded.stages.synchronization.tracking import Tracked, bob_span, track
+from qnoded.stages.tagging import MultiClick, resolve_multi_clicks
+from qnoded.units import EPOCH_PS
+
+Randomness = Callable[[int], bytes]
+"""Gives as many random bytes as asked for, such as ``os.urandom``."""
+
+SEED_BYTES: Final = 7
+"""Of the choice among clicks at once: a positive int64."""
+DETECTORS: Final = np.arange(256, dtype=np.uint8)
+"""Labels of an epoch in service mode: the detectors themselves."""
+UNTRACKED: Final = {
+    LockLoss.NO_TAGS_ALICE: Reason.NO_CLICKS,
+    LockLoss.NO_TAGS_BOB: Reason.NO_CLICKS,
+    LockLoss.NO_LIGHT: Reason.NO_CLICKS,
+    LockLoss.PEAK_LOST: Reason.LOCK_LOST,
+    LockLoss.TOO_UNCERTAIN: Reason.LOCK_LOST,
+}
+"""Why an epoch without a peak gives nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """What stays the same for all epochs of a session at one end."""
+
+    terms: LinkTerms
+    side: str
+    alphabet: Alphabet
+    """Of this end."""
+    label_bits: int
+    """Of a basis."""
+    service_bits: int
+    """Of one of the revealer's detectors."""
+    detectors: tuple[int, int]
+    """Number of the revealer's and of the matcher's."""
+
+    @classmethod
+    def of(cls, terms: LinkTerms, side: str, receiver: Receiver, revealer: str) -> Setup:
+        """Put it together.
+
+        Raises
+        ------
+        LocalProtocolError
+            If the receiver is not the one that the terms name.
+        """
+        alice, bob = (terms.receiver(each) for each in SIDES)
+        named = alice if side == alice.side else bob
+        if receiver.names != named.names:
+            problem = f"the terms name {side}'s detectors {named.names}, the receiver has {receiver.names}; correct one"
+            raise LocalProtocolError(problem)
+        alphabet = Alphabet.of(side, alice, bob, terms.state)
+        counts = (len(alice), len(bob)) if revealer == alice.side else (len(bob), len(alice))
+        return cls(
+            terms,
+            side,
+            alphabet,
+            revealing.label_bits(len(alphabet.names)),
+            revealing.label_bits(counts[0]),
+            counts,
+        )
+
+    def one_each(self, epoch: DetectionEpoch, randomness: Randomness) -> DetectionEpoch:
+        """Return the clicks with those at once resolved, by a secret choice."""
+        seed = int.from_bytes(randomness(SEED_BYTES), "little")
+        policy = MultiClick(self.terms.multi_click)
+        return resolve_multi_clicks(epoch, self.terms.window_ps, policy, seed)[0]
+
+    def tests(self, coincident: Coincident, tests: I64, theirs: U8) -> tuple[Tests, ...]:
+        """Return the test bits of each basis and how many of them differ."""
+        errors, bits = matching.errors_per_basis(coincident, tests, theirs, len(self.alphabet.names))
+        return tuple(
+            Tests(basis, int(wrong), int(count))
+            for basis, wrong, count in zip(self.alphabet.names, errors, bits, strict=True)
+            if count
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An epoch that is ready to be revealed."""
+
+    epoch: DetectionEpoch
+    """Its clicks in the order of the code."""
+    message: RevealedEpoch | ServiceRevealed
+
+
+def prepare(
+    epoch: DetectionEpoch, setup: Setup, resolution_ps: int, randomness: Randomness, *, settling: bool, service: bool
+) -> Prepared:
+    """Resolve clicks at once and code an epoch; the revealer's work.
+
+    Parameters
+    ----------
+    epoch : clicks of the revealer
+    setup : of the session
+    resolution_ps : ps, of the revealed times
+    randomness : decides between clicks at once
+    settling : True while a controller moves
+    service : True in an interlude: all clicks are revealed, with their detectors
+    """
+    number, duration_ps = epoch.start_ps // EPOCH_PS, epoch.stop_ps - epoch.start_ps
+    if service:
+        coded = revealing.encode(epoch, DETECTORS, setup.service_bits, resolution_ps)
+        return Prepared(epoch, ServiceRevealed(number, epoch.start_ps, duration_ps, resolution_ps, coded))
+    single = setup.one_each(epoch, randomness)
+    coded = revealing.encode(single, setup.alphabet.basis_of, setup.label_bits, resolution_ps)
+    return Prepared(single, RevealedEpoch(number, epoch.start_ps, duration_ps, resolution_ps, settling, coded))
+
+
+def sift(epoch: DetectionEpoch, told: Coincidences, setup: Setup) -> tuple[EpochSifted, Confirmation]:
+    """Take the coincidences that the matcher told of; the revealer's work.
+
+    Raises
+    ------
+    RemoteProtocolError
+        If what was told does not fit the epoch.
+    """
+    indices = revealing.decode_indices(told.matched, len(epoch))
+    tests = revealing.decode_indices(told.tests, indices.size)
+    theirs = _due(told.bits, tests, told.epoch)
+    coincident = matching.told(epoch, indices, setup.alphabet)
+    if matching.public_digest(told.epoch, coincident, tests, theirs) != told.digest:
+        problem = f"the two ends do not hold the same list of coincidences of epoch {told.epoch}"
+        raise RemoteProtocolError(problem)
+    own = coincident.bits[tests]
+    digest = matching.public_digest(told.epoch, coincident, tests, theirs, own)
+    clicks = (len(epoch), told.clicks) if setup.side == SIDES[0] else (told.clicks, len(epoch))
+    sifted = _sifted(told, coincident, tests, theirs, clicks, setup)
+    return sifted, Confirmation(told.epoch, PackedBits.of(own), digest)
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the matcher remembers of an epoch until it is confirmed."""
+
+    message: Coincidences
+    coincident: Coincident
+    tests: I64
+    revealed_clicks: int
+
+
+def confirm(told: Told, confirmation: Confirmation, setup: Setup) -> EpochSifted:
+    """Take the revealer's test bits; the matcher's work.
+
+    Raises
+    ------
+    RemoteProtocolError
+        If they do not fit the epoch.
+    """
+    message, coincident, tests = told.message, told.coincident, told.tests
+    theirs = _due(confirmation.bits, tests, confirmation.epoch)
+    own = coincident.bits[tests]
+    if matching.public_digest(confirmation.epoch, coincident, tests, own, theirs) != confirmation.digest:
+        problem = f"the two ends do not hold the same test bits of epoch {confirmation.epoch}"
+        raise RemoteProtocolError(problem)
+    counts = message.clicks, told.revealed_clicks
+    return _sifted(message, coincident, tests, theirs, counts if setup.side == SIDES[0] else counts[::-1], setup)
+
+
+def _due(bits: PackedBits, tests: I64, epoch: int) -> U8:
+    if bits.count != tests.size:
+        problem = f"{bits.count} test bits of epoch {epoch} arrived, {tests.size} are due"
+        raise RemoteProtocolError(problem)
+    return bits.unpacked()
+
+
+def _sifted(
+    told: Coincidences, coincident: Coincident, tests: I64, theirs: U8, clicks: tuple[int, int], setup: Setup
+) -> EpochSifted:
+    return EpochSifted(
+        told.epoch,
+        matching.without_tests(coincident, tests, setup.side),
+        setup.tests(coincident, tests, theirs),
+        clicks,
+        coincident.bits.size,
+        told.accidentals,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Identified:
+    """What the matcher made of one revealed epoch."""
+
+    answer: Coincidences | EpochRefused | ServiceCounted
+    tracked: Tracked | None = None
+    """None where the times could not be read."""
+    told: Told | None = None
+
+
+def identify(
+    revealed: RevealedEpoch | ServiceRevealed,
+    own: Sequence[DetectionEpoch],
+    state: ClockState,
+    setup: Setup,
+    randomness: Randomness,
+    over: Mapper,
+    *,
+    settling: bool,
+) -> Identified:
+    """Track the clock through a revealed epoch and find its coincidences; the matcher's work.
+
+    Parameters
+    ----------
+    revealed : as it arrived
+    own : the matcher's epochs that reach into it
+    state : of the clock, alice being the revealer
+    setup : of the session
+    randomness : decides between clicks at once and chooses the test bits
+    over : gives the work more than one core
+    settling : True where the epoch serves the clock alone
+    """
+    number, service = revealed.epoch, isinstance(revealed, ServiceRevealed)
+    start_ps, stop_ps = revealed.start_ps, revealed.start_ps + revealed.duration_ps
+    bits = setup.service_bits if service else setup.label_bits
+    try:
+        theirs = revealing.decode(revealed.clicks, start_ps, stop_ps, bits, revealed.resolution_ps)
+        _check_labels(theirs, setup.detectors[0] if service else len(setup.alphabet.names), number)
+    except RemoteProtocolError:
+        return Identified(EpochRefused(number, Reason.GARBLED))
+    if start_ps < state.reference_ps and state.last_seen_ps is None:
+        # The search found the clock in the middle of what was gathered.
+        state = state.moved_to(start_ps)
+    mine = between(own, *bob_span(state, start_ps, stop_ps))
+    tracked = track(theirs.tag_ps, mine.tag_ps, state, start_ps, stop_ps)
+    if tracked.report.reason is not None:
+        return Identified(EpochRefused(number, UNTRACKED[tracked.report.reason]), tracked)
+    if settling:
+        return Identified(EpochRefused(number, Reason.SETTLING), tracked)
+    if service:
+        return Identified(_count(number, theirs, _in_link_time(mine, tracked, start_ps, stop_ps), setup, over), tracked)
+    single = _in_link_time(setup.one_each(mine, randomness), tracked, start_ps, stop_ps)
+    coincident, accidentals = matching.match(theirs, single, setup.alphabet, setup.terms.window_ps, over)
+    tests = matching.choose_tests(coincident.bits.size, setup.terms.test_share, randomness)
+    test_bits = coincident.bits[tests]
+    answer = Coincidences(
+        number,
+        len(single),
+        accidentals,
+        revealing.encode_indices(coincident.revealed),
+        revealing.encode_indices(tests),
+        PackedBits.of(test_bits),
+        matching.public_digest(number, coincident, tests, test_bits),
+    )
+    return Identified(answer, tracked, Told(answer, coincident, tests, len(theirs)))
+
+
+def _check_labels(epoch: DetectionEpoch, labels: int, number: int) -> None:
+    if len(epoch) and int(epoch.detector.max()) >= labels:
+        problem = f"a click of epoch {number} has label {int(epoch.detector.max())}, there are {labels}"
+        raise RemoteProtocolError(problem)
+
+
+def _in_link_time(own: DetectionEpoch, tracked: Tracked, start_ps: int, stop_ps: int) -> DetectionEpoch:
+    link_ps = tracked.clock_map.to_link(own.tag_ps)
+    first, last = np.searchsorted(link_ps, (start_ps, stop_ps))
+    return DetectionEpoch(own.detector[first:last], link_ps[first:last], start_ps, stop_ps)
+
+
+def _count(number: int, theirs: DetectionEpoch, own: DetectionEpoch, setup: Setup, over: Mapper) -> ServiceCounted:
+    """Count all pairs of detectors, rows alice's whoever matches."""
+    window_ps = setup.terms.window_ps
+    places = displacements(window_ps)
+    matrix = all_pairs(theirs, own, window_ps, setup.detectors, over=over)
+    chance = displaced_pairs(theirs, own, window_ps, setup.detectors, places, over=over)
+    if setup.side == SIDES[0]:
+        matrix, chance = matrix.T, chance.T
+    return ServiceCounted(number, matrix.flatten(), chance.flatten(), len(places))

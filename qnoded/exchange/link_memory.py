@@ -1,0 +1,116 @@
+"""What one end of a link remembers from one session to the next, and what both kinds of scripts do alike."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from qnoded.errors import RemoteProtocolError
+from qnoded.exchange.blocks import Shelf
+from qnoded.exchange.effects import Script, emit, send
+from qnoded.exchange.greeting import Session
+from qnoded.exchange.happenings import Happening, InterludeWanted
+from qnoded.exchange.interlude import Interludes
+from qnoded.exchange.live_messages import BlockAnswered, BlockProposed, InterludeAnswered, InterludeProposed
+from qnoded.exchange.messages import Message
+from qnoded.exchange.reports import BlockSifted, EpochDiscarded, EpochSifted, Reason
+from qnoded.exchange.terms import LinkTerms
+from qnoded.records import SIDES
+
+ALICE: Final = SIDES[0]
+"""Who proposes blocks and interludes."""
+
+
+@dataclass(slots=True)
+class LinkMemory:
+    """Lives as long as the link does; each session's script is given it."""
+
+    side: str
+    shelf: Shelf
+    interludes: Interludes
+    stream: str = ""
+    """Of the revealer in the last session."""
+
+    @classmethod
+    def of(cls, terms: LinkTerms, side: str) -> LinkMemory:
+        """Return the memory of a link that begins."""
+        return cls(side, Shelf(terms.block_bits), Interludes(terms, side))
+
+    def begin(self, session: Session) -> Script[None]:
+        """Begin a session: what another clock counted is thrown away, what was not answered is asked again."""
+        self.interludes.begin(same_clock=session.revealed_stream == self.stream)
+        self.stream = session.revealed_stream
+        if self.side == ALICE:
+            yield from emit_all(self.shelf.forget_other_streams(self.stream))
+            unanswered = self.shelf.unanswered()
+            if unanswered is not None:
+                yield from send(unanswered)
+
+    def sifted(self, epoch: EpochSifted) -> Script[None]:
+        """Tell of a sifted epoch, and propose a block or an interlude where one is due."""
+        yield from emit(epoch)
+        yield from emit_all(self.shelf.put(self.stream, epoch))
+        if self.side == ALICE:
+            yield from self._propose_block()
+            proposed = self.interludes.proposal(epoch.epoch)
+            if proposed is not None:
+                yield from send(proposed)
+
+    def take(self, arrived: Message | Happening, newest_epoch: int) -> Script[None]:
+        """Take what concerns blocks and interludes.
+
+        Parameters
+        ----------
+        arrived : a message of the peer or a happening
+        newest_epoch : newest epoch that was revealed
+
+        Raises
+        ------
+        RemoteProtocolError
+            If it is nothing that may come.
+        """
+        alice = self.side == ALICE
+        if isinstance(arrived, InterludeWanted) and alice:
+            self.interludes.wanted = True
+        elif isinstance(arrived, InterludeProposed) and not alice:
+            answer = self.interludes.answer(arrived, newest_epoch)
+            yield from send(answer)
+            if answer.accepted and self.interludes.planned is not None:
+                yield from emit(self.interludes.planned)
+        elif isinstance(arrived, InterludeAnswered) and alice:
+            planned = self.interludes.answered(arrived)
+            if planned is not None:
+                yield from emit(planned)
+        elif isinstance(arrived, BlockProposed) and not alice:
+            block_answer, reports = self.shelf.answer(arrived, self.stream)
+            yield from send(block_answer)
+            yield from emit_all(reports)
+        elif isinstance(arrived, BlockAnswered) and alice:
+            yield from emit_all(self.shelf.answered(arrived))
+            yield from self._propose_block()
+        else:
+            problem = f"{type(arrived).__name__} arrived at {self.side}'s end, where it has no place; update one end"
+            raise RemoteProtocolError(problem)
+
+    def running(self, epoch: int) -> Script[None]:
+        """Tell where the controller of this end has to go, now that an epoch has begun."""
+        due = self.interludes.controller_due(epoch)
+        if due is not None:
+            yield from emit(due)
+
+    def _propose_block(self) -> Script[None]:
+        proposed = self.shelf.proposal(self.stream)
+        if proposed is not None:
+            yield from send(proposed)
+
+
+def emit_all(reports: Iterable[BlockSifted | EpochDiscarded]) -> Script[None]:
+    """Tell one after the other."""
+    for report in reports:
+        yield from emit(report)
+
+
+def discarded(epoch: int, reason: Reason, numbers: str = "") -> Script[None]:
+    """Tell that an epoch gives nothing."""
+    yield from emit(EpochDiscarded(epoch, reason, numbers or reason.value))
