@@ -13,12 +13,13 @@ from qnoded.bench import twins
 from qnoded.bench.clicks import DEAD_TIME_PS, DETECTORS, FIELD, LAB, Link, epochs, receiver
 from qnoded.bench.machine import usable_cores
 from qnoded.bench.measuring import Row, throughput
-from qnoded.kernels.filtering import COUNTS, KEEP_RANDOM, NEVER_PS, drop_dead_time, resolve_multi_clicks
+from qnoded.kernels.filtering import NEVER_PS, drop_dead_time
 from qnoded.kernels.histogramming import difference_histogram, pair_histograms
 from qnoded.kernels.matching import count
 from qnoded.kernels.merging import merge
 from qnoded.records import DetectionEpoch
 from qnoded.stages import coincidence, sifting
+from qnoded.stages.tagging import MultiClick, resolve_multi_clicks
 from qnoded.units import EPOCH_PS, PS_PER_US
 
 CLICKS: Final = 10_000_000
@@ -186,11 +187,8 @@ def _small_steps(alice: DetectionEpoch, bob: DetectionEpoch, repeat: int) -> Ite
     yield measure(
         "lab: multi-click filter, one side",
         len(alice),
-        lambda: resolve_multi_clicks(
-            alice.tag_ps, alice.detector, WINDOW_PS, KEEP_RANDOM, SEED, True, tag_ps, detector,
-            np.zeros(COUNTS, np.int64),
-        ),
-    )  # fmt: skip
+        lambda: resolve_multi_clicks(alice, WINDOW_PS, MultiClick.RANDOM, SEED),
+    )
 
 
 def _between(epoch: DetectionEpoch, start_ps: int, stop_ps: int) -> DetectionEpoch:

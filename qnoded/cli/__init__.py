@@ -1,6 +1,7 @@
-"""The command line: ``qnoded`` for the daemon and for offline work. Thin; heavy imports happen inside ``run``.
+"""The command line: ``qnoded`` for the daemon and for offline work, ``qnodectl`` (``ctl``) for the operator.
 
-Each command is a module with ``add_arguments(parser)`` and ``run(args) -> exit code``.
+Thin; heavy imports happen inside ``run``. Each command is a module with ``add_arguments(parser)`` and
+``run(args) -> exit code``.
 Exit codes: 0 done, 1 the measurement or check says no, 2 wrong use or config, 3 hardware or peer not available.
 """
 
@@ -9,7 +10,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib import import_module
 from typing import Final
 
@@ -19,9 +20,14 @@ COMMANDS: Final = {
     "analyze": "recorded time tags to clock, delays, coincidences, QBER, CHSH and sifted bits",
     "demo": "a simulated link measured from photons to sifted bits, on this machine",
     "simulate": "simulated photons of a source, two fibres and two receivers, written as recordings",
+    "run": "the daemon of one node: instruments, links to peers, control socket",
+    "world": "the simulated world as a server, for daemons with simulated instruments",
     "convert": "a recording of any known format to npz, Parquet or text",
     "distill": "two ends' sifted bits to identical secret keys",
     "keyrate": "key lengths and rates of published bounds, with their assumptions",
+    "check": "settings files, every mistake named with its remedy",
+    "schema": "JSON Schema of a settings file, for editors",
+    "drivers": "installed drivers of instruments, and what keeps one from being used",
     "bench": "measured speed of the hot path and of the clock search, beside plain twins",
 }
 
@@ -31,16 +37,26 @@ EXIT_INTERRUPTED: Final = 130
 
 def build_parser() -> argparse.ArgumentParser:
     """Return the parser of all commands; imports only what declares arguments."""
-    parser = argparse.ArgumentParser(
-        prog="qnoded", description="The open daemon that runs a node of a QKD / entanglement network."
+    return parser_of(
+        "qnoded", "The open daemon that runs a node of a QKD / entanglement network.", "qnoded.cli", COMMANDS
     )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command of ``qnoded``."""
+    return run_command("qnoded", build_parser, arguments)
+
+
+def parser_of(program: str, purpose: str, package: str, names: Mapping[str, str]) -> argparse.ArgumentParser:
+    """Return the parser of a program whose commands are the modules of a package."""
+    parser = argparse.ArgumentParser(prog=program, description=purpose)
     parser.add_argument("--version", action=_Version, help="print the version and exit")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name, purpose in COMMANDS.items():
-        module = import_module(f"qnoded.cli.{name}")
+    for name, words in names.items():
+        module = import_module(f"{package}.{name}")
         command = commands.add_parser(
             name,
-            help=purpose,
+            help=words,
             description=module.__doc__,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
@@ -49,26 +65,28 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def run_command(
+    program: str, build: Callable[[], argparse.ArgumentParser], arguments: Sequence[str] | None = None
+) -> int:
     """Run one command; print an error as its one message, never as a trace."""
-    name = ""
+    name = program
     try:
-        args = build_parser().parse_args(arguments)
-        name = f" {args.command}"
+        args = build().parse_args(arguments)
+        name = f"{program} {args.command}"
         code: int = args.run(args)
         sys.stdout.flush()
     except QnodedError as error:
-        print(f"qnoded{name}: {error}", file=sys.stderr)
+        print(f"{name}: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print(f"qnoded{name}: interrupted", file=sys.stderr)
+        print(f"{name}: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # The reader of our output (``| head``) has gone: nothing left to say, and nothing to flush at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
     except OSError as error:
-        print(f"qnoded{name}: {error.strerror or error}; check disk space and permissions", file=sys.stderr)
+        print(f"{name}: {error.strerror or error}; check disk space and permissions", file=sys.stderr)
         return QnodedError.exit_code
     return code
 
@@ -82,5 +100,5 @@ class _Version(argparse.Action):
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from importlib.metadata import version
 
-        print(f"qnoded {version('qnoded')}")
+        print(f"{parser.prog} {version('qnoded')}")
         parser.exit()

@@ -3,35 +3,68 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 from qnoded.cli import main
 
+DEMO = [sys.executable, "-m", "qnoded", "demo"]
 
-def test_the_demo_agrees_with_the_truth_and_violates_chsh(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["demo", "--seconds", "2", "--json"]) == 0
+
+@pytest.mark.slow
+def test_two_daemons_sift_the_same_bits_and_the_world_agrees(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    assert main(["demo", "--seconds", "40", "--json", "--plot", str(tmp_path)]) == 0
     document = json.loads(capsys.readouterr().out)
-    assert document["agrees"]
-    assert {check["what"] for check in document["checks"]} >= {"bob's clock, offset", "QBER HV", "QBER DA", "CHSH S"}
-    assert document["chsh"]["value"] - 5 * document["chsh"]["error"] > 2.0
-    assert document["sifted_bits"] > 40_000
+    assert document["equal"]
+    assert document["agrees"], document["checks"]
+    assert {check["what"] for check in document["checks"]} >= {
+        "QBER HV as theory says of the world",
+        "rate of coincidences as theory says",
+        "CHSH S as theory says",
+        "clock as the world knows it",
+    }
+    assert document["chsh"]["s"] - 5 * document["chsh"]["sigma"] > 2.0
+    assert document["sifted_bits"] > 200_000
+    assert document["first_sifted_s"] < 60.0
+    assert document["qber"]["total"]["high"] < 0.03
+    assert (tmp_path / "demo.png").stat().st_size > 10_000
 
 
-def test_the_demo_tells_a_visitor_what_is_what(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["demo", "--seconds", "1", "--seed", "3"]) == 0
-    out = capsys.readouterr().out
-    for words in ("Neither clock knows the other", "QBER", "Bell test", "sigma above 2", "Against the truth"):
-        assert words in out
+@pytest.mark.slow
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_ending_the_demo_early_leaves_no_process_and_no_file_behind(tmp_path: Path, how: signal.Signals) -> None:
+    with subprocess.Popen(
+        [*DEMO, "--seconds", "60"], env=os.environ | {"TMPDIR": str(tmp_path)}, stderr=subprocess.PIPE, text=True
+    ) as demo:
+        assert demo.stderr is not None
+        # The first line that says more than "starting" comes once both daemons answer.
+        for line in demo.stderr:
+            if "STARTING" not in line:
+                break
+        demo.send_signal(how)
+        assert demo.wait(timeout=30) == 130
+    assert list(tmp_path.iterdir()) == []
+    left = subprocess.run(["pgrep", "-f", f"qnoded.*{tmp_path}"], capture_output=True, text=True, check=False)
+    assert left.stdout == ""
 
 
-def test_a_link_too_short_to_be_measured_is_a_no_with_a_reason(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["demo", "--seconds", "0.0002"]) == 1
-    out, err = capsys.readouterr()
-    assert "No clock lock" in out or "No coincidences" in out
+@pytest.mark.parametrize("seconds", ["-1", "nan", "1e9"])
+def test_a_duration_that_cannot_be_is_refused(capsys: pytest.CaptureFixture[str], seconds: str) -> None:
+    assert main(["demo", "--seconds", seconds]) == 2
+    assert "--seconds" in capsys.readouterr().err
+
+
+def test_a_world_that_cannot_be_read_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    world = tmp_path / "world.toml"
+    world.write_text("[source]\npair_rate = 1e6\n")
+    assert main(["demo", "--world", str(world), "--seconds", "5"]) == 2
+    err = capsys.readouterr().err
+    assert "pair_rate" in err
     assert "Traceback" not in err
-
-
-def test_a_duration_that_cannot_be_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["demo", "--seconds", "-1"]) == 2
-    assert "--seconds -1" in capsys.readouterr().err

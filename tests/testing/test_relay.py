@@ -60,3 +60,27 @@ def test_nobody_behind_the_cable_looks_like_a_cut() -> None:
             assert await _said(cable.port, b"hello") == b""
 
     asyncio.run(scenario())
+
+
+def test_a_long_cable_carries_everything_later_and_in_order() -> None:
+    async def scenario() -> list[float]:
+        server = await asyncio.start_server(_echo, "127.0.0.1", 0)
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+        async with relay("127.0.0.1", server.sockets[0].getsockname()[1], delay_s=0.05) as cable:
+            reader, writer = await asyncio.open_connection("127.0.0.1", cable.port)
+            came_s = []
+            for word in (b"one\n", b"two\n"):
+                writer.write(word)
+            for word in (b"one\n", b"two\n"):
+                assert await reader.readline() == word
+                came_s.append(loop.time() - began_s)
+            cable.delay_s = 0.0
+            writer.write(b"three\n")
+            assert await reader.readline() == b"three\n"
+            writer.close()
+        server.close()
+        return came_s
+
+    came_s = asyncio.run(scenario())
+    assert min(came_s) >= 0.1

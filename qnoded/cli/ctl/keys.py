@@ -1,0 +1,93 @@
+"""Make the secret files of a node's key store, and take delivered keys to where they are used.
+
+  qnodectl keys new-kek /etc/qnoded/alice/kek
+  qnodectl keys new-secret alice-bob.secret        then carry it to both nodes
+  qnodectl keys wireguard wg0.psk --kme https://localhost:8443 --peer sae-bob --name sae-alice --pki DIR
+
+Files that exist are never overwritten, but for the preshared key, which is replaced at once and whole.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Final
+
+PSK_BITS: Final = 256
+"""Of a WireGuard preshared key, wg(8)."""
+USUAL_SECRET_BYTES: Final = 8192
+"""Authenticates some 500 blocks in each direction before the first must have brought key."""
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of ``qnodectl keys``."""
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    kek = actions.add_parser("new-kek", help="32 random bytes that seal a key store")
+    secret = actions.add_parser("new-secret", help="random bytes that two nodes share before their first key")
+    for one in (kek, secret):
+        one.add_argument("file", metavar="FILE", type=Path, help="new file, mode 0600")
+    secret.add_argument(
+        "--bytes", dest="size_bytes", type=int, default=USUAL_SECRET_BYTES, metavar="N", help="how many [%(default)s]"
+    )
+    psk = actions.add_parser("wireguard", help="a delivered key as the file that wg set ... preshared-key takes")
+    psk.add_argument("file", metavar="FILE", type=Path, help="written whole or not at all, mode 0600")
+    psk.add_argument("--kme", metavar="URL", required=True, help="key delivery of this side's node")
+    psk.add_argument("--peer", metavar="SAE", required=True, help="the application at the other side")
+    psk.add_argument("--name", metavar="SAE", required=True, help="this application: NAME.crt and NAME.key")
+    psk.add_argument("--pki", metavar="DIR", type=Path, required=True, help="folder with these and ca.crt")
+    psk.add_argument("--key-id", metavar="ID", help="fetch the key that the other side has named; absent: a new one")
+    psk.add_argument("--mode", choices=("qkd", "hybrid", "pqc"), default="qkd", help="of a new key [%(default)s]")
+    for one in (kek, secret, psk):
+        one.add_argument("--json", action="store_true", help="print one JSON document instead of text")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Do it."""
+    if args.action == "wireguard":
+        return _wireguard(args)
+    import json
+
+    from qnoded.errors import UsageError
+    from qnoded.node.keys.secret_files import LARGEST_SECRET_BYTES, SEALING_KEY_BYTES, new_secret
+    from qnoded.node.keys.upkeep import SMALLEST_SECRET_BYTES
+
+    size_bytes = SEALING_KEY_BYTES if args.action == "new-kek" else args.size_bytes
+    if args.action == "new-secret" and not SMALLEST_SECRET_BYTES <= size_bytes <= LARGEST_SECRET_BYTES:
+        problem = f"--bytes {size_bytes} cannot be used; give {SMALLEST_SECRET_BYTES} to {LARGEST_SECRET_BYTES}"
+        raise UsageError(problem)
+    new_secret(args.file, size_bytes)
+    if args.json:
+        print(json.dumps({"file": str(args.file), "bytes": size_bytes}))
+    elif args.action == "new-kek":
+        print(f"{args.file}  keep it here and in no backup of the store; keys.kek in the node's file")
+    else:
+        print(f"{args.file}  carry it to both nodes over a way that nobody else sees, enrol it, and delete it")
+    return 0
+
+
+def _wireguard(args: argparse.Namespace) -> int:
+    """Fetch one key and write it as base64; print the name that the other side needs."""
+    import json
+    import os
+    from base64 import b64encode
+
+    from qnoded.node.delivery.client import known_key, new_key
+    from qnoded.node.delivery.tls import client_context
+    from qnoded.node.keys.secret_files import write_secret
+    from qnoded.secret import Secret
+
+    context = client_context(args.pki / f"{args.name}.crt", args.pki / f"{args.name}.key", args.pki / "ca.crt")
+    if args.key_id is None:
+        fetched = new_key(args.kme, context, args.peer, PSK_BITS, args.mode)
+    else:
+        fetched = known_key(args.kme, context, args.peer, args.key_id)
+    beside = args.file.with_name(f".{args.file.name}.{os.getpid()}")
+    with fetched.key as key:
+        write_secret(beside, Secret(b64encode(key.view()) + b"\n"))
+    beside.replace(args.file)
+    if args.json:
+        facts = {"key_ID": fetched.name, "file": str(args.file), "mode": fetched.mode, "simulated": fetched.simulated}
+        print(json.dumps(facts))
+    else:
+        print(fetched.name)
+    return 0

@@ -1,0 +1,157 @@
+"""One settled session of a link: its messages in order, its heartbeats, and the script that identifies photons."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from qnoded.errors import PeerSilent, ProtocolError, RemoteProtocolError
+from qnoded.exchange import wire
+from qnoded.exchange.effects import Script
+from qnoded.exchange.greeting import Session
+from qnoded.exchange.happenings import Happening
+from qnoded.exchange.live_messages import Goodbye, Heartbeat
+from qnoded.exchange.messages import Message
+from qnoded.exchange.numbering import Numbering
+from qnoded.exchange.reports import EpochDiscarded, EpochSifted
+from qnoded.node.inbox import Inbox
+from qnoded.node.pool import Pool
+from qnoded.node.script_runner import ScriptRunner
+from qnoded.node.story import Story
+from qnoded.node.tasks import background
+from qnoded.node.watchdog import Progress
+
+HEARTBEAT_S: Final = 1.0
+SILENCE_S: Final = 5.0
+"""Five heartbeats in a row are no accident of the network."""
+
+
+class Conversation:
+    """What is said between a greeting and the next one; ends by a ``ProtocolError``, never by itself.
+
+    Parameters
+    ----------
+    session
+        As both ends agreed.
+    transmit
+        Hands frames to the network; returns why it could not, or nothing.
+    emit
+        Takes the script's reports.
+    """
+
+    def __init__(
+        self,
+        session: Session,
+        pool: Pool,
+        progress: Progress,
+        story: Story,
+        transmit: Callable[[Sequence[wire.Frame]], str],
+        emit: Callable[[object], None],
+    ) -> None:
+        self.session = session
+        self.inbox = Inbox()
+        self.newest_detected = 0
+        """Number of this node's newest epoch, its own clock."""
+        self._numbering = Numbering(session.identity)
+        self._story, self._transmit, self._emit = story, transmit, emit
+        self._runner = ScriptRunner(self.inbox, pool, progress, self.send, self._report)
+        self._newest_settled = 0
+        self._heard = asyncio.Event()
+        self._ended = asyncio.Event()
+
+    @property
+    def strays(self) -> int:
+        """Messages of other sessions that arrived."""
+        return self._numbering.strays
+
+    async def run(self, script: Script[None]) -> None:
+        """Talk until the session ends, which is always an error.
+
+        Raises
+        ------
+        ProtocolError
+            The reason.
+        """
+        async with background(self._beat(), self._listen(), self._runner.run(script)):
+            await self._ended.wait()
+            raise self._runner.ending
+
+    def end(self, reason: ProtocolError) -> None:
+        """End the session for a reason; the script tells what becomes of the epochs in its hands."""
+        if not self._ended.is_set():
+            self._runner.ending = reason
+            self._ended.set()
+
+    def tell(self, happening: Happening) -> None:
+        """Let the script know what happened at this end."""
+        self._put(happening)
+
+    def take(self, header: wire.Header, frames: Sequence[wire.Frame]) -> None:
+        """Take a message that arrived; what is wrong with it ends the session."""
+        try:
+            if not self._numbering.accepts(header):
+                return
+            header, message = wire.decode(frames)
+        except RemoteProtocolError as error:
+            self.end(error)
+            return
+        self._heard.set()
+        self._story.tell("received", message=message, number=header.number)
+        if isinstance(message, Goodbye):
+            self.end(PeerSilent(f"the peer said goodbye: {message.reason}"))
+        elif header.conversation == wire.EPOCHS:
+            self._put(message)
+
+    def send(self, message: Message) -> None:
+        """Send a message of the conversation about epochs.
+
+        Raises
+        ------
+        PeerSilent
+            If it could not be handed to the network: the session is over.
+        """
+        self._send(message, wire.EPOCHS)
+
+    def say_goodbye(self, reason: str) -> None:
+        """Tell the peer, if it can be reached, that this end stops."""
+        goodbye = Goodbye(reason[:100])
+        self._transmit(wire.encode(goodbye, self.session.identity, wire.CONTROL, self._numbering.next_number()))
+
+    def _send(self, message: Message, conversation: int) -> None:
+        number = self._numbering.next_number()
+        problem = self._transmit(wire.encode(message, self.session.identity, conversation, number))
+        self._story.tell("sent", message=message, number=number, problem=problem)
+        if problem:
+            reason = f"{problem}; message {number} was dropped, and the session ends"
+            raise PeerSilent(reason)
+
+    def _put(self, item: Message | Happening) -> None:
+        try:
+            self.inbox.put(item)
+        except RemoteProtocolError as error:
+            self.end(error)
+
+    def _report(self, report: object) -> None:
+        if isinstance(report, (EpochSifted, EpochDiscarded)):
+            self._newest_settled = report.epoch
+        self._emit(report)
+
+    async def _beat(self) -> None:
+        while True:
+            beat = Heartbeat(self.newest_detected, self._newest_settled, self.inbox.epochs)
+            try:
+                self._send(beat, wire.CONTROL)
+            except PeerSilent as error:
+                self.end(error)
+            await asyncio.sleep(HEARTBEAT_S)
+
+    async def _listen(self) -> None:
+        while True:
+            self._heard.clear()
+            try:
+                async with asyncio.timeout(SILENCE_S):
+                    await self._heard.wait()
+            except TimeoutError:
+                self.end(PeerSilent(f"nothing was heard from the peer for {SILENCE_S:g} s"))
+                return

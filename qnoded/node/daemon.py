@@ -1,0 +1,319 @@
+"""The daemon of one node: settings become instruments, acquisition, links and a control socket, and end together.
+
+``run`` is the whole life: start everything at once, say READY when kernels are warm and instruments have answered or
+are declared missing, go on until ``stop``; then everything goes dark first, the peers hear a goodbye, and all is
+closed. Whatever knows photons is imported while the node starts, so that instruments connect meanwhile.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from qnoded.errors import ConfigError, UsageError
+from qnoded.instruments.protocols import SAFE_S
+from qnoded.node.control import ControlServer
+from qnoded.node.device import DeviceChanged
+from qnoded.node.devices import Devices
+from qnoded.node.event_log import EventLog
+from qnoded.node.notify import Notifier
+from qnoded.node.permits import LightChanged, PermitOffice
+from qnoded.node.pool import Pool
+from qnoded.node.status import Event, InstrumentStatus, Level, NodeState, NodeStatus, reading_document
+from qnoded.node.tasks import background
+from qnoded.node.turning import CONTROLLER, Turning
+from qnoded.node.warming import warm
+from qnoded.node.watchdog import LoopLag, Watchdog
+from qnoded.node_settings import NodeSettings
+from qnoded.node_settings.models import KEY_POSITION
+
+if TYPE_CHECKING:
+    from qnoded.node.link import Link
+    from qnoded.node.linking import Linking
+    from qnoded.node.recording import SiftedRecorder
+
+LASER: Final = "laser"
+SETTLE_S: Final = 10.0
+"""Instruments that have not answered by then are declared missing; they are tried on."""
+LARGEST_LAG_S: Final = 1.0
+"""Light goes out when the event loop was held up for so long: half of what a permit lasts."""
+STATUS_S: Final = 5.0
+"""Between two lines for the service manager."""
+EVENTS_SHOWN: Final = 20
+_LEVELS: Final[dict[Level, int]] = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+_BAD_NEWS: Final = ("ABSENT", "FAULTED", "QUARANTINED", "DEGRADED")
+
+log = logging.getLogger(__name__)
+
+
+class Daemon:
+    """One node.
+
+    Parameters
+    ----------
+    settings
+        As read from the node's file.
+    where
+        That file, for messages.
+    environment
+        Usually ``os.environ``: how the service manager is reached.
+    record
+        Where sifted bits are written for comparison; only for a simulated node.
+
+    Raises
+    ------
+    ConfigError
+        If what the settings name cannot be used.
+    """
+
+    def __init__(
+        self,
+        settings: NodeSettings,
+        where: Path,
+        environment: Mapping[str, str],
+        record: Path | None = None,
+    ) -> None:
+        self.settings, self._where, self._environment = settings, where, environment
+        if settings.links and "tagger" not in settings.instruments:
+            remedy = "add [instruments.tagger] with its driver, or remove the links"
+            raise ConfigError(where, "instruments.tagger", "is missing, and links need one", remedy)
+        self._record_folder = record
+        self._state = "starting"
+        self._started_utc = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        self._started_s = time.monotonic()
+        self._events = EventLog()
+        self._lag = LoopLag()
+        self._stopping = asyncio.Event()
+        self._devices = Devices(
+            {role: one.table() for role, one in settings.instruments.items()},
+            str(where),
+            simulation=settings.node.simulation,
+            chance=random.Random(),  # noqa: S311 - spreads retries in time, decides nothing
+            tell=self._device_changed,
+        )
+        self._links: dict[str, Link] = {}
+        self._office: PermitOffice | None = None
+        self._dark: str | None = None
+        """Why the laser gives no light though the config asks for it."""
+        self._turning: Turning | None = None
+
+    # The life of the node
+
+    async def run(self) -> None:
+        """Run the node until ``stop``.
+
+        Raises
+        ------
+        QnodedError
+            If it cannot run with these settings on this machine.
+        """
+        pool = Pool()
+        try:
+            with Notifier(self._environment) as notifier:
+                watchdog = Watchdog(notifier)
+                async with (
+                    ControlServer(self.settings.node.control_socket, self),
+                    background(self._lag.run(), watchdog.run(), self._tell_status(notifier)),
+                    self._supervised_devices(),
+                ):
+                    await self._until_stopped(self._started(pool))
+                    if self._stopping.is_set():
+                        return
+                    async with self._linked(pool, watchdog):
+                        self._ready(notifier)
+                        await self._stopping.wait()
+                        notifier.stopping()
+        finally:
+            pool.close()
+
+    def stop(self, why: str) -> None:
+        """Let ``run`` come to its end."""
+        if not self._stopping.is_set():
+            self._state = "stopping"
+            self.tell("info", "node", f"stopping: {why}")
+            self._stopping.set()
+
+    async def _until_stopped(self, work: Any) -> None:
+        task, stop = asyncio.ensure_future(work), asyncio.ensure_future(self._stopping.wait())
+        try:
+            await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+            if task.done():
+                await task
+        finally:
+            for one in (task, stop):
+                one.cancel()
+            await asyncio.wait({task, stop})
+
+    async def _started(self, pool: Pool) -> None:
+        """Compile, and wait for the instruments, both at once."""
+        warming = asyncio.ensure_future(pool.compute(warm, pool.over))
+        try:
+            async with asyncio.timeout(SETTLE_S):
+                await self._devices.settled()
+        except TimeoutError:
+            missing = [one.role for one in self._devices.snapshots() if one.problem or one.identity is None]
+            self.tell("warning", "node", f"starting without {', '.join(missing)}; they are tried on")
+        await warming
+
+    def _ready(self, notifier: Notifier) -> None:
+        self._state = "running"
+        self._lag.forget()
+        notifier.ready(self._summary())
+        self.tell("info", "node", f"ready after {time.monotonic() - self._started_s:.1f} s")
+        if self._office is not None:
+            self._office.resume("the node has started, and its config asks for light")
+
+    @asynccontextmanager
+    async def _supervised_devices(self) -> AsyncIterator[None]:
+        """Supervise; at the end everything is dark before anything else ends."""
+        task = asyncio.create_task(self._devices.run())
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait({task})
+        if not task.cancelled() and (error := task.exception()) is not None:
+            raise error
+
+    @asynccontextmanager
+    async def _linked(self, pool: Pool, watchdog: Watchdog) -> AsyncIterator[None]:
+        """Have light, polarization, acquisition and links; dark before the goodbyes at the end."""
+        from qnoded.node.linking import Linking
+        from qnoded.node.recording import SiftedRecorder
+
+        operate, simulation = self.settings.operate, self.settings.node.simulation
+        recorder = SiftedRecorder(self._record_folder, pool, simulation=simulation) if self._record_folder else None
+        if CONTROLLER in self._devices:
+            self._turning = Turning(
+                self._devices, operate.positions, KEY_POSITION, lambda level, text: self.tell(level, CONTROLLER, text)
+            )
+        if LASER in self._devices and operate.laser_power_dbm is not None:
+            assert operate.max_power_dbm is not None
+            self._office = PermitOffice(
+                self._devices,
+                power_dbm=operate.laser_power_dbm,
+                max_power_dbm=operate.max_power_dbm,
+                conditions={"an event loop on time": lambda: self._lag.recent_s < LARGEST_LAG_S},
+                tell=self._light_changed,
+            )
+        watchers = [one.take for one in (self._turning,) if one] + [one.add for one in (recorder,) if one]
+        linking = Linking(self.settings, self._devices, pool, watchdog, watchers, self.tell)
+        self._links = linking.links
+        parts = [part for part in (linking, self._turning, self._office, recorder) if part is not None]
+        try:
+            async with background(*(part.run() for part in parts)):
+                try:
+                    yield
+                finally:
+                    await self._wind_down(linking, recorder)
+        finally:
+            linking.close()
+
+    async def _wind_down(self, linking: Linking, recorder: SiftedRecorder | None) -> None:
+        if self._office is not None:
+            self._office.revoke("the node stops")
+        linking.stop_acquiring()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SAFE_S):
+                await self._devices.make_safe()
+        for link in linking.links.values():
+            link.stop()
+        if recorder is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SAFE_S):
+                    await recorder.finish()
+
+    # What operators ask, see control.Controlled
+
+    def snapshot(self) -> NodeStatus:
+        """Return the present status."""
+        node = self.settings.node
+        state = NodeState(
+            name=node.name,
+            version=version("qnoded"),
+            simulation=node.simulation,
+            state=self._state,
+            started_utc=self._started_utc,
+            uptime_s=time.monotonic() - self._started_s,
+            loop_lag_s=self._lag.recent_s,
+        )
+        links = {name: link.status() for name, link in self._links.items()}
+        return NodeStatus(state, self._instruments(), links, self._events.since(0, EVENTS_SHOWN))
+
+    def events(self, since: int) -> tuple[Event, ...]:
+        """Return the events after a number, oldest first."""
+        return self._events.since(since)
+
+    async def pause(self, link: str) -> None:
+        """Stop a link until ``resume``."""
+        self._link(link).pause()
+
+    async def resume(self, link: str) -> None:
+        """Let a paused link, and a laser that has gone dark, go on."""
+        self._link(link).resume()
+        if self._office is not None:
+            self._office.resume("resumed by the operator")
+
+    async def interlude(self, link: str) -> None:
+        """Ask for a CHSH interlude as soon as possible."""
+        self._link(link).interlude()
+
+    async def swap(self, role: str, table: dict[str, Any]) -> None:
+        """Put another driver, or the same with other settings, in a role."""
+        await self._devices.swap(role, table)
+
+    def tell(self, level: Level, source: str, text: str) -> None:
+        """Note an event for people, and log it."""
+        event = self._events.add(level, source, text)
+        log.log(_LEVELS[level], "%s: %s", source, event.text)
+
+    def _link(self, name: str) -> Link:
+        if name not in self._links:
+            problem = f"this node has no link {name!r}; it has {', '.join(self._links) or 'none yet'}"
+            raise UsageError(problem)
+        return self._links[name]
+
+    def _instruments(self) -> dict[str, InstrumentStatus]:
+        now_s = asyncio.get_running_loop().time()
+        return {
+            one.role: InstrumentStatus(
+                driver=one.driver,
+                state=one.state.name,
+                simulated=one.simulated,
+                identity=str(one.identity) if one.identity else None,
+                reading=reading_document(one.reading) if one.reading else None,
+                reading_age_s=None if one.read_loop_s is None else now_s - one.read_loop_s,
+                problem=one.problem or (self._dark if one.role == LASER else None),
+                retry_in_s=None if one.retry_loop_s is None else max(one.retry_loop_s - now_s, 0.0),
+            )
+            for one in self._devices.snapshots()
+        }
+
+    # What the parts tell
+
+    def _device_changed(self, changed: DeviceChanged) -> None:
+        bad = changed.state.name in _BAD_NEWS and not self._stopping.is_set()
+        level: Level = "warning" if bad else "info"
+        self.tell(level, changed.role, f"{changed.state.name}: {changed.text}")
+
+    def _light_changed(self, changed: LightChanged) -> None:
+        self._dark = None if changed.emitting else changed.text
+        self.tell("info" if changed.emitting or self._stopping.is_set() else "warning", LASER, changed.text)
+
+    async def _tell_status(self, notifier: Notifier) -> None:
+        while True:
+            await asyncio.sleep(STATUS_S)
+            notifier.status(self._summary())
+
+    def _summary(self) -> str:
+        links = [f"{name} {link.status().state}" for name, link in self._links.items()]
+        ready = sum(one.state == "READY" for one in self._instruments().values())
+        return f"{self._state}; {ready} of {len(self.settings.instruments)} instruments ready; {', '.join(links)}"

@@ -1,0 +1,193 @@
+"""The key store of a node: what the link puts in, what applications get, what operators see.
+
+Each call returns a future that is done when its outcome is on disk: ``.result()`` waits in a thread,
+``asyncio.wrap_future`` in the event loop. Nothing here blocks.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeVar
+from uuid import UUID
+
+from qnoded.exchange.authenticating import TAG_BYTES, TagKeys, TagPlace
+from qnoded.exchange.committing import Allotment, BlockAccount
+from qnoded.node.keys import blocks, handing, pools, schema, upkeep
+from qnoded.node.keys.contents import Contents, Role, StoreRules
+from qnoded.node.keys.database import Database, Work
+from qnoded.node.keys.handing import HandedKey, Pair
+from qnoded.node.keys.key_ids import Mode
+from qnoded.node.keys.pools import PoolLevels
+from qnoded.node.keys.sealing import Keyring
+from qnoded.secret import Secret
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """Keys of one link that wait, from memory."""
+
+    role: Role
+    """Of this end."""
+    own_keys: int
+    """That this end hands out to masters."""
+    peer_keys: int
+    """That wait here for slaves to fetch."""
+    most_keys: int
+    key_bytes: int
+    """Length of one."""
+    low: bool
+    """True if fewer own keys are left than the alarm level."""
+
+
+class KeyStore:
+    """One file of keys.
+
+    Parameters
+    ----------
+    path
+        The file; made if it is not there.
+    kek
+        32 bytes that seal it; may be wiped afterwards.
+    rules
+        How it is run.
+    clock
+        UTC, s.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be used, is in use, or was sealed with another key.
+    """
+
+    def __init__(
+        self, path: Path, kek: Secret, rules: StoreRules | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._contents, self._clock = Contents(Keyring(kek), rules or StoreRules()), clock
+
+        def prepare(work: Work) -> None:
+            schema.prepare(work, self._contents.keyring, str(path))
+            upkeep.load(work, self._contents)
+
+        self._database = Database(path, prepare, self._contents.forget_block_keys)
+
+    @property
+    def rules(self) -> StoreRules:
+        """How the store is run."""
+        return self._contents.rules
+
+    def links(self) -> tuple[str, ...]:
+        """Return the links that were enrolled."""
+        return tuple(self._contents.links)
+
+    def stock(self, link: str) -> Stock:
+        """Return what waits on a link.
+
+        Raises
+        ------
+        ConfigError
+            If the link was never enrolled.
+        """
+        known, rules = self._contents.of(link), self.rules
+        own, peer = known.stock[known.role], known.stock[known.peer]
+        return Stock(known.role, own, peer, rules.most_keys, rules.key_bytes, own < rules.low_keys)
+
+    def enrol(self, link: str, role: Role, origin: str, secret: Secret) -> Future[None]:
+        """Begin a link, or begin it anew, with a secret that both ends share; see ``upkeep.enrol``."""
+        return self._submit(upkeep.enrol, link, role, origin, secret, self._clock())
+
+    def keep_agreement(self, link: str, number: int, secret: Secret) -> Future[None]:
+        """Keep the outcome of a post-quantum exchange; see ``upkeep.keep_agreement``."""
+        return self._submit(upkeep.keep_agreement, link, number, secret, self._clock())
+
+    def book(self, link: str) -> LinkBook:
+        """Return the store as the commit conversation of one link sees it."""
+        return LinkBook(self._submit, link, self._clock)
+
+    def note(self, link: str, account: BlockAccount) -> Future[None]:
+        """Write down a block that gave no key."""
+        return self._submit(blocks.note, link, account, self._clock())
+
+    def take(
+        self, pair: Pair, number: int, key_bytes: int, mode: Mode = Mode.QKD, kept: int = 0
+    ) -> Future[list[HandedKey]]:
+        """Hand new keys to a master at this end; see ``handing.take``."""
+        return self._submit(handing.take, pair, number, key_bytes, mode, kept, self._clock())
+
+    def fetch(self, pair: Pair, names: Sequence[UUID]) -> Future[list[HandedKey]]:
+        """Hand a slave at this end its keys by name; see ``handing.fetch``."""
+        return self._submit(handing.fetch, pair, names, self._clock())
+
+    def reserve_tag(self, link: str, *, opening: bool, tag_bytes: int = TAG_BYTES) -> Future[tuple[TagPlace, TagKeys]]:
+        """Take the keys of one tag for what this end says; see ``pools.reserve``."""
+        return self._submit(partial(pools.reserve, opening=opening), link, tag_bytes)
+
+    def look_up_tag(self, link: str, place: TagPlace) -> Future[TagKeys]:
+        """Return the keys of a tag that the peer made; see ``pools.look_up``."""
+        return self._submit(pools.look_up, link, place)
+
+    def accept_tag(self, link: str, place: TagPlace) -> Future[None]:
+        """Strike off the keys of a tag that was right; see ``pools.accept``."""
+        return self._submit(pools.accept, link, place)
+
+    def halt(self, link: str, reason: str) -> Future[None]:
+        """Let nothing be said or accepted on a link until it is enrolled anew."""
+        return self._submit(pools.halt, link, reason)
+
+    def pool_levels(self, link: str) -> Future[PoolLevels]:
+        """Return how much is left to authenticate with."""
+        return self._submit(pools.levels, link)
+
+    def tidy(self) -> Future[int]:
+        """Erase what has expired; return how many keys have. For the node to call each minute or so."""
+        tidied = self._submit(upkeep.tidy, self._clock())
+        self._database.fold()
+        return tidied
+
+    def close(self) -> None:
+        """Finish what is under way and close the file; waits for the disk."""
+        self._database.close()
+
+    def _submit(self, job: Callable[..., T], *args: object) -> Future[T]:
+        return self._database.submit(lambda work: job(work, self._contents, *args))
+
+
+class LinkBook:
+    """One link's ``exchange.committing.Book``: each call waits until its step is on disk."""
+
+    def __init__(self, submit: Callable[..., Future[Any]], link: str, clock: Callable[[], float]) -> None:
+        self._submit, self._link, self._utc = submit, link, clock
+
+    def propose(self, block: bytes, key: Secret, account: BlockAccount) -> Allotment:
+        """Write a block as PREPARED at alice's end."""
+        return self._run(blocks.propose, block, key, account, self._utc())
+
+    def accept(self, block: bytes, key: Secret, account: BlockAccount, allotment: Allotment) -> None:
+        """Write a block as PREPARED at bob's end."""
+        self._run(blocks.accept, block, key, account, allotment, self._utc())
+
+    def settle(self, block: bytes) -> None:
+        """Make a PREPARED block servable."""
+        self._run(blocks.settle, block, self._utc())
+
+    def abandon(self, block: bytes) -> None:
+        """Erase a PREPARED block."""
+        self._run(blocks.abandon, block)
+
+    def prepared(self) -> Sequence[bytes]:
+        """Return the names of all PREPARED blocks."""
+        return self._run(blocks.prepared)
+
+    def is_settled(self, block: bytes) -> bool:
+        """Tell whether a block is, or once was, servable."""
+        return self._run(blocks.is_settled, block)
+
+    def _run(self, job: Callable[..., T], *args: object) -> T:
+        result: T = self._submit(job, self._link, *args).result()
+        return result

@@ -1,0 +1,436 @@
+"""One link of the node: greets its peer, keeps a session as long as it lasts, and begins again without an operator.
+
+Everything that happens to a link is an event of ``qnoded.exchange.lifecycle``; what is said is decided in
+``qnoded.exchange.greeting`` and by the scripts. Here are only the clock on the wall, the socket and the order of
+things.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import secrets
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Final, Protocol
+
+from qnoded.errors import LocalProtocolError, PeerSilent, QnodedError, RemoteProtocolError, TermsMismatch, UsageError
+from qnoded.exchange import wire
+from qnoded.exchange.effects import Script
+from qnoded.exchange.greeting import Introduction, Session, hear, restarted
+from qnoded.exchange.happenings import Detected, DetectionLost, InterludeWanted, KnownClock
+from qnoded.exchange.lifecycle import TABLE, Event, Lifecycle, State
+from qnoded.exchange.live_messages import NONCE_BYTES, Greeting
+from qnoded.exchange.reports import (
+    ClockTracked,
+    EpochDiscarded,
+    EpochSifted,
+    InterludePlanned,
+    LockLost,
+    Reason,
+    ServiceMeasured,
+)
+from qnoded.exchange.terms import LinkTerms
+from qnoded.exchange.wire import Frame
+from qnoded.node.acquisition import Acquisition
+from qnoded.node.conversation import Conversation
+from qnoded.node.lock_file import LockFile, PersistedLock
+from qnoded.node.pool import Pool
+from qnoded.node.status import Level, LinkStatus
+from qnoded.node.story import Story
+from qnoded.node.tally import Tally
+from qnoded.node.tasks import background
+from qnoded.node.watchdog import Progress
+from qnoded.records import SIDES
+from qnoded.units import EPOCH_PS
+
+GREETING_S: Final = 1.0
+MISMATCH_GREETING_S: Final = 10.0
+"""Slowly, so that mending one end heals the link and the log stays readable."""
+RESPITE_S: Final = 2.0
+"""After a session that ended by a fault: what fails at once every time must not fail a thousand times a second."""
+GARBAGE_S: Final = 10.0
+"""Between two words about messages that cannot be read: a peer must not fill the log."""
+FLUSH_S: Final = 1.0
+"""A disk that hangs must not hold the end of the node."""
+RENEWAL_S: Final = 5.0
+"""The connecting end makes a new socket when it was not heard for so long: libzmq gives some connections up."""
+
+_SILENT: Final = (State.PAUSED, State.STOPPED)
+_LOCKED: Final = (State.SIFTING, State.INTERLUDE)
+
+log = logging.getLogger(__name__)
+
+
+class Wire(Protocol):
+    """What a link needs of its socket."""
+
+    refused: int
+
+    @property
+    def connects(self) -> bool:
+        """Whether this end connects."""
+        ...
+
+    def send(self, frames: Sequence[Frame]) -> str:
+        """Hand a message over; return why it was dropped, or nothing."""
+        ...
+
+    async def receive(self) -> list[Frame]:
+        """Return the peer's next message."""
+        ...
+
+    async def watch(self) -> None:
+        """Count refused handshakes."""
+        ...
+
+    def renew(self) -> None:
+        """Connect anew."""
+        ...
+
+
+ScriptMaker = Callable[[Session, KnownClock], Script[None]]
+"""Makes this end's script of a session: ``reveal`` or ``match``."""
+
+
+class Link:
+    """One end of one link.
+
+    Parameters
+    ----------
+    name
+        Of the peer's node, as in the config.
+    role
+        ``"alice"`` or ``"bob"``.
+    software
+        Name and version, for the peer's people.
+    make_script
+        Makes the script of a session.
+    watchers
+        Called with every report of the script.
+    tell
+        Takes events for people: level and text.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        role: str,
+        terms: LinkTerms,
+        *,
+        software: str,
+        socket: Wire,
+        acquisition: Acquisition,
+        pool: Pool,
+        progress: Progress,
+        lock_file: LockFile,
+        story: Story,
+        make_script: ScriptMaker,
+        watchers: Sequence[Callable[[object], None]] = (),
+        tell: Callable[[Level, str], None],
+    ) -> None:
+        self.name, self.role, self.terms = name, role, terms
+        self._software, self._socket, self._acquisition = software, socket, acquisition
+        self._pool, self._progress, self._lock_file, self._story = pool, progress, lock_file, story
+        self._make_script, self._watchers, self._tell = make_script, tuple(watchers), tell
+        self._lifecycle = Lifecycle()
+        self._tally = Tally(terms)
+        self._lock: PersistedLock | None = None
+        self._introduction: Introduction | None = None
+        self._conversation: Conversation | None = None
+        self._settled: asyncio.Queue[tuple[Conversation, Script[None]]] = asyncio.Queue()
+        self._interlude: InterludePlanned | None = None
+        self._reason = ""
+        self._since_s = self._renewed_s = self._not_before_s = self._now_s()
+        self._heard_s: float | None = None
+        self._told_of_refusal = 0
+        self._garbage_told_s = -math.inf
+        self._wake = asyncio.Event()
+
+    # What the daemon asks of a link
+
+    async def run(self) -> None:
+        """Keep the link until cancelled."""
+        self._lock = await self._lock_file.load()
+        try:
+            async with background(self._socket.watch(), self._lock_file.run(), self._hear(), self._greet()):
+                await self._talk()
+        finally:
+            self.stop()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._lock_file.flush(), FLUSH_S)
+
+    def stop(self) -> None:
+        """Say goodbye and talk no more; may be called again."""
+        if self._lifecycle.state is not State.STOPPED:
+            self._say_goodbye(Event.STOP, "the node stops")
+
+    def pause(self) -> None:
+        """Say goodbye and talk no more until ``resume``."""
+        if self._lifecycle.state in _SILENT:
+            return
+        self._say_goodbye(Event.PAUSE, "paused by the operator")
+
+    def resume(self) -> None:
+        """Go on after ``pause``; nothing happens where the link is not paused."""
+        if self._lifecycle.state is State.PAUSED:
+            self._happened(Event.RESUME, "resumed by the operator")
+            self._wake.set()
+
+    def interlude(self) -> None:
+        """Ask for a CHSH interlude as soon as possible.
+
+        Raises
+        ------
+        UsageError
+            If the link does not sift, or this end is not the one that may ask.
+        """
+        if self.role != SIDES[0]:
+            problem = "only alice's end proposes an interlude; ask there"
+            raise UsageError(problem)
+        if self._conversation is None or self._lifecycle.state is not State.SIFTING:
+            problem = f"the link is {self._lifecycle.state.name} and must be SIFTING for an interlude; wait for it"
+            raise UsageError(problem)
+        self._conversation.tell(InterludeWanted())
+
+    def status(self) -> LinkStatus:
+        """Return all that is known of the link now."""
+        now_s, tally, conversation = self._now_s(), self._tally, self._conversation
+        return LinkStatus(
+            role=self.role,
+            peer=self.name,
+            state=self._lifecycle.state.name,
+            since_s=now_s - self._since_s,
+            reason=self._reason,
+            session=conversation.session.identity.hex()[:8] if conversation else None,
+            clock=tally.clock(now_s, locked=self._lifecycle.state in _LOCKED),
+            rates=tally.rates,
+            qber=tally.qber,
+            chsh=tally.chsh,
+            sifted_bits=tally.sifted_bits,
+            epochs=tally.epochs,
+            sifted_age_s=None if tally.sifted_loop_s is None else now_s - tally.sifted_loop_s,
+            discards={reason.name: count for reason, count in tally.discards.items()},
+            bits_per_detection=tally.bits_per_detection,
+            blocks=tally.blocks,
+            peer_age_s=None if self._heard_s is None else now_s - self._heard_s,
+            refused_keys=self._socket.refused,
+        )
+
+    # What the acquisition tells a link
+
+    def axis_began(self) -> None:
+        """Begin anew: all that was agreed upon was about another time axis."""
+        self._leave(Event.SESSION_ENDED, "this node's tagger has begun a new time axis")
+
+    def detected(self, epoch: Detected | DetectionLost) -> None:
+        """Hand an epoch to the script, or count it where there is none."""
+        start_ps = epoch.epoch.start_ps if isinstance(epoch, Detected) else epoch.start_ps
+        if self._conversation is None:
+            reason = Reason.PEER_LOST if isinstance(epoch, Detected) else Reason(epoch.reason)
+            self._tally.add(EpochDiscarded(start_ps // EPOCH_PS, reason, "no session"), self._now_s())
+            if self._introduction is None:
+                self._wake.set()
+            return
+        self._conversation.newest_detected = start_ps // EPOCH_PS
+        self._conversation.tell(epoch)
+
+    # Hearing
+
+    async def _hear(self) -> None:
+        while True:
+            self._take(await self._socket.receive())
+
+    def _take(self, frames: Sequence[Frame]) -> None:
+        if self._lifecycle.state in _SILENT:
+            return
+        try:
+            header = wire.read_header(frames[0])
+            if header.conversation != wire.CONTROL or wire.KINDS[header.kind] is not Greeting:
+                if self._conversation is not None:
+                    self._heard_s = self._now_s()
+                    self._conversation.take(header, frames)
+                return
+            _, greeting = wire.decode(frames)
+            assert isinstance(greeting, Greeting)
+            self._heard_s = self._now_s()
+            self._story.tell("received", message=greeting)
+            self._greeted(greeting)
+        except TermsMismatch as error:
+            if self._lifecycle.state is not State.MISMATCH:
+                self._enter(Event.HEARD, "")
+            self._happened(Event.DIFFERED, str(error), "error")
+        except RemoteProtocolError as error:
+            # Garbage from the pinned key: another version, or a peer that is broken. It must not end a good session.
+            if self._now_s() >= self._garbage_told_s + GARBAGE_S:
+                self._garbage_told_s = self._now_s()
+                self._tell("error", str(error))
+            if self._conversation is None:
+                self._reason = str(error)
+
+    def _greeted(self, greeting: Greeting) -> None:
+        if self._conversation is not None:
+            if not restarted(self._conversation.session, self.role, greeting):
+                return
+            self._leave(Event.SESSION_ENDED, "the peer has begun anew")
+        mine = self._introduced()
+        if mine is None:
+            self._enter(Event.HEARD, self._unready)
+            return
+        heard = hear(mine, greeting)
+        self._introduction = heard.introduction
+        self._enter(Event.HEARD, "")
+        if heard.answer or heard.session:
+            # Always before the first message of a session, so that the peer has settled when that one arrives.
+            self._say_greeting()
+        if heard.session is not None:
+            self._settle(heard.session)
+
+    # Speaking
+
+    async def _greet(self) -> None:
+        while True:
+            if self._conversation is None and self._lifecycle.state not in _SILENT:
+                self._renew_if_unheard()
+                if self._introduced() is not None:
+                    self._say_greeting()
+            self._wake.clear()
+            slow = self._lifecycle.state is State.MISMATCH
+            with suppress(TimeoutError):
+                async with asyncio.timeout(MISMATCH_GREETING_S if slow else GREETING_S):
+                    await self._wake.wait()
+
+    def _introduced(self) -> Introduction | None:
+        """Return what this end says of itself, fixed with its nonce; None as long as it may not or cannot greet."""
+        if self._now_s() < self._not_before_s:
+            return None
+        acquisition = self._acquisition
+        utc_ns, rate_hz = acquisition.utc_minus_tag_ns, acquisition.detections_hz
+        if self._introduction is None and acquisition.axis is not None and utc_ns is not None and rate_hz > 0.0:
+            nonce = secrets.token_bytes(NONCE_BYTES)
+            self._introduction = Introduction(
+                self.role, self._software, self.terms, nonce, acquisition.axis, utc_ns, rate_hz
+            )
+        return self._introduction
+
+    @property
+    def _unready(self) -> str:
+        """Why this end does not greet."""
+        respite_s = self._not_before_s - self._now_s()
+        return f"waiting {respite_s:.0f} s after a fault" if respite_s > 0 else "this node has no detections yet"
+
+    def _say_greeting(self) -> None:
+        assert self._introduction is not None
+        greeting = self._introduction.greeting()
+        problem = self._socket.send(wire.encode(greeting, wire.NO_SESSION, wire.CONTROL, 0))
+        self._story.tell("sent", message=greeting, problem=problem)
+
+    def _renew_if_unheard(self) -> None:
+        now_s = self._now_s()
+        if self._socket.refused > self._told_of_refusal:
+            self._told_of_refusal = self._socket.refused
+            self._enter(Event.UNKNOWN_KEY, f"{self._socket.refused} connections refused because of their key")
+        if self._socket.connects and now_s - max(self._renewed_s, self._heard_s or 0.0) > RENEWAL_S:
+            self._renewed_s = now_s
+            self._socket.renew()
+
+    # Sessions
+
+    def _settle(self, session: Session) -> None:
+        self._happened(Event.SETTLED, f"session {session.identity.hex()[:8]}, {session.revealer} reveals")
+        streams = dict(zip(SIDES, session.stream_ids, strict=True))
+        known = KnownClock(None, False, session.host_offset_ps)
+        if self._lock is not None:
+            known = self._lock.known(session.matcher, streams, session.host_offset_ps)
+        self._conversation = Conversation(
+            session, self._pool, self._progress, self._story, self._socket.send, self._reported
+        )
+        self._settled.put_nowait((self._conversation, self._make_script(session, known)))
+
+    async def _talk(self) -> None:
+        while True:
+            await self._converse(*await self._settled.get())
+
+    async def _converse(self, conversation: Conversation, script: Script[None]) -> None:
+        reason: QnodedError
+        try:
+            await conversation.run(script)
+        except QnodedError as error:
+            reason = error
+        except Exception as bug:
+            log.exception("link %s: a mistake in qnoded ends the session", self.name)
+            reason = LocalProtocolError(f"a mistake in qnoded: {bug!r}; please report it with the log")
+        if conversation is self._conversation:
+            lost = isinstance(reason, PeerSilent)
+            self._leave(Event.PEER_LOST if lost else Event.SESSION_ENDED, str(reason))
+        if not isinstance(reason, PeerSilent):
+            self._not_before_s = self._now_s() + RESPITE_S
+            await self._story.dump(self._pool, str(reason))
+
+    def _say_goodbye(self, event: Event, reason: str) -> None:
+        if self._conversation is not None:
+            self._conversation.say_goodbye(reason)
+        self._leave(event, reason)
+
+    def _leave(self, event: Event, reason: str) -> None:
+        """Give the session up, if there is one, and begin again with another nonce."""
+        conversation, self._conversation, self._introduction = self._conversation, None, None
+        self._interlude = None
+        self._wake.set()
+        self._tally.forget_clock()
+        if conversation is not None:
+            conversation.end(PeerSilent(reason))
+            for waiting in conversation.inbox.leftovers():
+                self.detected(waiting)
+        self._enter(event, reason)
+
+    def _reported(self, report: object) -> None:
+        self._tally.add(report, self._now_s())
+        self._story.tell("report", report=report)
+        if isinstance(report, ClockTracked) and report.report.locked and self._conversation is not None:
+            session = self._conversation.session
+            self._lock = PersistedLock(session.matcher, dict(zip(SIDES, session.stream_ids, strict=True)), report.state)
+            self._lock_file.keep(self._lock)
+        self._follow(report)
+        for watcher in self._watchers:
+            watcher(report)
+
+    def _follow(self, report: object) -> None:
+        """Let the state follow what the script reports."""
+        if isinstance(report, LockLost):
+            self._enter(Event.LOCK_LOST, report.reason)
+        elif isinstance(report, InterludePlanned):
+            self._interlude = report
+            self._tell("info", f"CHSH interlude from epoch {report.service_epoch} to {report.return_epoch}")
+        elif isinstance(report, EpochSifted) or (isinstance(report, ClockTracked) and report.report.locked):
+            self._enter(Event.LOCKED, "")
+        if self._interlude is not None and isinstance(report, (EpochSifted, EpochDiscarded, ServiceMeasured)):
+            if report.epoch >= self._interlude.key_epoch:
+                self._interlude = None
+                self._enter(Event.SERVICE_ENDED, "")
+            elif report.epoch >= self._interlude.settle_epoch:
+                self._enter(Event.SERVICE_BEGAN, "")
+
+    # State
+
+    def _enter(self, event: Event, reason: str) -> None:
+        """Take an event where it means something; elsewhere the state says more already."""
+        if (self._lifecycle.state, event) in TABLE:
+            self._happened(event, reason)
+
+    def _happened(self, event: Event, reason: str, level: Level = "info") -> None:
+        before = self._lifecycle.state
+        state = self._lifecycle.happened(event)
+        self._story.tell("event", event=event.name, state=state.name, reason=reason)
+        changed, news = state is not before, reason != self._reason
+        if changed:
+            self._since_s = self._now_s()
+        if changed or reason:
+            self._reason = reason
+        if changed or (news and reason):
+            self._tell(level, f"{state.name}: {reason or state.value}")
+
+    @staticmethod
+    def _now_s() -> float:
+        return asyncio.get_running_loop().time()

@@ -1,0 +1,275 @@
+"""ZeroMQ at the node's edge: one socket per link, CURVE with pinned keys, bounded in every direction, never blocking.
+
+The end with ``listen`` binds a ROUTER, the other connects a DEALER whose routing id is its role. Without a ZAP handler
+libzmq accepts any CURVE client, so the ``Gatekeeper`` is always there. libzmq 4.3.5 does not connect again after a
+refused key or an oversize message; the connecting end therefore makes a new socket (``renew``) when nothing is heard.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Final
+
+import zmq
+from zmq.utils.monitor import parse_monitor_message
+
+from qnoded.errors import ConfigError
+from qnoded.exchange.limits import LARGEST_FRAME_BYTES
+from qnoded.exchange.wire import Frame
+from qnoded.node.curve import CurveKeys
+
+MOST_FRAMES: Final = 64
+"""More parts than any message has: beyond it, the rest is thrown away."""
+MOST_WAITING: Final = 256
+"""Messages that may wait in either direction: a minute of a link."""
+HEARTBEAT_MS: Final = 1000
+HEARTBEAT_TIMEOUT_MS: Final = 5000
+HANDSHAKE_MS: Final = 5000
+RECONNECT_MS: Final = 200
+LONGEST_RECONNECT_MS: Final = 2000
+LAST_WORDS_MS: Final = 200
+"""For a goodbye when the node stops."""
+
+_monitors: Final = itertools.count()
+_ZAP_VERSION: Final = b"1.0"
+_ZAP_PARTS: Final = 9
+"""Routing id, delimiter, version, request id, domain, address, identity, mechanism, key (ZeroMQ RFC 27)."""
+_REFUSALS: Final = frozenset(
+    {zmq.EVENT_HANDSHAKE_FAILED_AUTH, zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL, zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL}
+)
+
+
+class _Closed(Exception):
+    """The socket was closed while somebody waited for a message."""
+
+
+class _Watched:
+    """A ZeroMQ socket that wakes the event loop.
+
+    The descriptor of a ZeroMQ socket only tells that something may have changed, also after sending (zmq_getsockopt(3),
+    ZMQ_FD): so whoever waits looks first, and every send wakes the reader.
+    """
+
+    def __init__(self, socket: zmq.Socket[bytes]) -> None:
+        self.socket = socket
+        self._loop = asyncio.get_running_loop()
+        self._wake = asyncio.Event()
+        self._descriptor = int(socket.getsockopt(zmq.FD))
+        self._loop.add_reader(self._descriptor, self.look)
+
+    def look(self) -> None:
+        """Take the signal off the descriptor, which stays readable otherwise, and wake the reader."""
+        if not self.socket.closed:
+            self.socket.getsockopt(zmq.EVENTS)
+        self._wake.set()
+
+    async def receive(self) -> list[Frame]:
+        """Return the next message, all its parts but those beyond the limit."""
+        while not self.socket.closed:
+            self._wake.clear()
+            with suppress(zmq.Again):
+                return self._parts()
+            await self._wake.wait()
+        raise _Closed
+
+    def _parts(self) -> list[Frame]:
+        parts: list[Frame] = []
+        while True:
+            frame = self.socket.recv(zmq.NOBLOCK, copy=False)
+            if len(parts) <= MOST_FRAMES:
+                parts.append(memoryview(frame.buffer))
+            if not frame.more:
+                return parts
+
+    def close(self, linger_ms: int = 0) -> None:
+        if self.socket.closed:
+            return
+        self._loop.remove_reader(self._descriptor)
+        self.socket.close(linger_ms)
+        self._wake.set()
+
+
+class Gatekeeper:
+    """The ZAP handler: says which keys may talk, and counts those that may not."""
+
+    def __init__(self, context: zmq.Context[Any]) -> None:
+        socket = context.socket(zmq.ROUTER)
+        socket.bind("inproc://zeromq.zap.01")
+        self._watched = _Watched(socket)
+        self._allowed: dict[bytes, tuple[bytes, Callable[[], None]]] = {}
+
+    def allow(self, domain: str, key: bytes, on_refused: Callable[[], None]) -> None:
+        """Let one key (32 bytes) into a domain, which is a link's name; tell of every other one."""
+        self._allowed[domain.encode()] = key, on_refused
+
+    async def run(self) -> None:
+        """Answer until cancelled."""
+        while True:
+            parts = [bytes(part) for part in await self._watched.receive()]
+            if len(parts) < _ZAP_PARTS - 1:
+                continue
+            routing, _, _, request, domain = parts[:5]
+            allowed, on_refused = self._allowed.get(domain, (b"", _ignore))
+            accepted = len(parts) == _ZAP_PARTS and parts[7] == b"CURVE" and parts[8] == allowed != b""
+            if not accepted:
+                on_refused()
+            status = (b"200", b"known") if accepted else (b"400", b"unknown key")
+            self._watched.socket.send_multipart([routing, b"", _ZAP_VERSION, request, *status, b"", b""], zmq.NOBLOCK)
+            self._watched.look()
+
+    def close(self) -> None:
+        """Release the socket."""
+        self._watched.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where and as whom one end of a link talks."""
+
+    link: str
+    role: str
+    peer_role: str
+    listen: str | None
+    """Address to bind; None: ``connect`` is given."""
+    connect: str | None
+    keys: CurveKeys
+    peer_key: bytes
+
+
+class LinkSocket:
+    """Messages to and from the one peer of a link, in order, as long as the connection lasts."""
+
+    def __init__(self, context: zmq.Context[Any], gatekeeper: Gatekeeper, endpoint: Endpoint) -> None:
+        self.refused = 0
+        """Handshakes that failed: a stranger's key here, or this end's key refused by the peer."""
+        self.strangers = 0
+        """Messages of a routing id that is not the peer's role."""
+        self._context, self._endpoint = context, endpoint
+        gatekeeper.allow(endpoint.link, endpoint.peer_key, self._count_refused)
+        self._watched, self._monitor = self._open()
+
+    @property
+    def address(self) -> str:
+        """Address that is bound, with its real port, or that is connected to."""
+        return str(self._watched.socket.getsockopt_string(zmq.LAST_ENDPOINT))
+
+    @property
+    def connects(self) -> bool:
+        """Whether this end connects, and so has to ``renew`` when nothing is heard."""
+        return self._endpoint.connect is not None
+
+    def send(self, frames: Sequence[Frame]) -> str:
+        """Hand a message to the network without waiting.
+
+        Returns
+        -------
+        str
+            Empty if it was taken, otherwise why it was dropped.
+        """
+        routed = list(frames) if self.connects else [self._endpoint.peer_role.encode(), *frames]
+        try:
+            self._watched.socket.send_multipart(routed, zmq.NOBLOCK)
+        except zmq.Again:
+            return "no connection to the peer" if self.connects else "the peer is too slow"
+        except zmq.ZMQError as error:
+            return f"no connection to the peer ({error.strerror})"
+        finally:
+            self._watched.look()
+        return ""
+
+    async def receive(self) -> list[Frame]:
+        """Return the frames of the peer's next message."""
+        while True:
+            try:
+                frames = await self._watched.receive()
+            except _Closed:
+                continue  # renewed
+            if self.connects:
+                return frames
+            if bytes(frames[0]) == self._endpoint.peer_role.encode():
+                return frames[1:]
+            self.strangers += 1
+
+    async def watch(self) -> None:
+        """Count refused handshakes until cancelled."""
+        while True:
+            try:
+                event = parse_monitor_message([bytes(part) for part in await self._monitor.receive()])
+            except _Closed:
+                continue  # renewed
+            # A listener hears of refused keys from the gatekeeper, and here only of what never got as far.
+            if event["event"] in _REFUSALS and (self.connects or event["event"] != zmq.EVENT_HANDSHAKE_FAILED_AUTH):
+                self._count_refused()
+
+    def renew(self) -> None:
+        """Connect anew with fresh short-term keys; whatever waited is lost. Only for the connecting end."""
+        old = self._watched, self._monitor
+        self._watched, self._monitor = self._open()
+        for one in old:
+            one.close()
+
+    def close(self) -> None:
+        """Release the sockets; a last message gets ``LAST_WORDS_MS`` to leave."""
+        self._monitor.close()
+        self._watched.close(LAST_WORDS_MS)
+
+    def _count_refused(self) -> None:
+        self.refused += 1
+
+    def _open(self) -> tuple[_Watched, _Watched]:
+        endpoint = self._endpoint
+        socket = self._context.socket(zmq.DEALER if self.connects else zmq.ROUTER)
+        monitor = self._context.socket(zmq.PAIR)
+        try:
+            _bound(socket)
+            socket.curve_publickey = _z85(endpoint.keys.public)
+            socket.curve_secretkey = _z85(endpoint.keys.secret.reveal())
+            # pyzmq names a monitor after a descriptor, which a socket made anew may have again too early.
+            events = f"inproc://monitor-{next(_monitors)}"
+            socket.monitor(events, zmq.EVENT_ALL)
+            monitor.connect(events)
+            if endpoint.connect is not None:
+                socket.routing_id = endpoint.role.encode()
+                socket.curve_serverkey = _z85(endpoint.peer_key)
+                socket.immediate = True
+                socket.reconnect_ivl, socket.reconnect_ivl_max = RECONNECT_MS, LONGEST_RECONNECT_MS
+                socket.connect(endpoint.connect)
+            else:
+                assert endpoint.listen is not None
+                socket.router_handover = True
+                socket.router_mandatory = True
+                socket.curve_server = True
+                socket.zap_domain = endpoint.link.encode()
+                socket.bind(endpoint.listen)
+        except zmq.ZMQError as error:
+            socket.close(linger=0)
+            monitor.close(linger=0)
+            where, key = (endpoint.connect, "connect") if self.connects else (endpoint.listen, "listen")
+            link = f"links.{endpoint.link}"
+            remedy = "use an address of this machine that no other program uses, such as tcp://192.0.2.1:7401"
+            raise ConfigError(link, key, f"{where}: {error.strerror}", remedy) from None
+        return _Watched(socket), _Watched(monitor)
+
+
+def _bound(socket: zmq.Socket[bytes]) -> None:
+    """Limit what a socket may hold and for how long it may hope."""
+    socket.linger = 0
+    socket.maxmsgsize = LARGEST_FRAME_BYTES
+    socket.sndhwm = socket.rcvhwm = MOST_WAITING
+    socket.heartbeat_ivl = HEARTBEAT_MS
+    socket.heartbeat_timeout = HEARTBEAT_TIMEOUT_MS
+    socket.handshake_ivl = HANDSHAKE_MS
+
+
+def _z85(key: bytes) -> bytes:
+    from zmq.utils import z85
+
+    return z85.encode(key)
+
+
+def _ignore() -> None:
+    return

@@ -1,0 +1,257 @@
+"""The control socket: who may open it, what it answers, and that nothing sent to it does harm."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import socket
+import stat
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from qnoded.errors import ConfigError, InstrumentUnavailable, LocalProtocolError, UsageError
+from qnoded.node import control
+from qnoded.node.control import ControlServer
+from qnoded.node.event_log import EventLog
+from qnoded.node.status import Event, LinkStatus, NodeState, NodeStatus
+
+
+class Daemon:
+    """A daemon that remembers what it was asked."""
+
+    def __init__(self) -> None:
+        self.log = EventLog()
+        self.asked: list[tuple[Any, ...]] = []
+        self.refusal: Exception | None = None
+
+    def snapshot(self) -> NodeStatus:
+        if self.refusal is not None:
+            raise self.refusal
+        node = NodeState("alice", "0.1.0", True, "running", "2026-11-21T09:14:05Z", 12.0, 0.001)
+        return NodeStatus(node, {}, {"bob": LinkStatus("alice", "bob", "PAUSED", 1.0)})
+
+    def events(self, since: int) -> tuple[Event, ...]:
+        return self.log.since(since)
+
+    async def pause(self, link: str) -> None:
+        await self._asked("pause", link)
+
+    async def resume(self, link: str) -> None:
+        await self._asked("resume", link)
+
+    async def interlude(self, link: str) -> None:
+        await self._asked("interlude", link)
+
+    async def swap(self, role: str, table: dict[str, Any]) -> None:
+        await self._asked("swap", role, table)
+
+    async def _asked(self, *what: Any) -> None:
+        self.asked.append(what)
+        if self.refusal is not None:
+            raise self.refusal
+
+
+Ask = Callable[..., Awaitable[tuple[int, Any]]]
+
+
+def served(folder: Path, daemon: Daemon, talk: Callable[[Ask], Awaitable[None]]) -> None:
+    """Serve a daemon and talk to it."""
+    path = folder / "run" / "control.sock"
+
+    async def both() -> None:
+        async with (
+            ControlServer(path, daemon),
+            aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path))) as session,
+        ):
+
+            async def ask(method: str, address: str, **body: Any) -> tuple[int, Any]:
+                async with session.request(method, f"http://qnoded{address}", **body) as answer:
+                    return answer.status, await answer.json()
+
+            await talk(ask)
+        assert not path.exists()
+
+    asyncio.run(both())
+
+
+def test_status_and_events_are_served_with_advice(tmp_path: Path) -> None:
+    daemon = Daemon()
+    daemon.log.add("info", "node", "one")
+    daemon.log.add("error", "laser", "two")
+
+    async def talk(ask: Ask) -> None:
+        status, document = await ask("GET", "/v1/status")
+        assert status == 200
+        assert document["node"]["name"] == "alice"
+        assert "qnodectl resume bob" in document["links"]["bob"]["advice"]
+        assert [event["text"] for event in (await ask("GET", "/v1/events"))[1]["events"]] == ["one", "two"]
+        assert [event["text"] for event in (await ask("GET", "/v1/events?since=1"))[1]["events"]] == ["two"]
+        assert (await ask("GET", "/v1/events?since=x"))[0] == 400
+
+    served(tmp_path, daemon, talk)
+
+
+def test_only_owner_and_group_may_open_it_at_any_moment(tmp_path: Path) -> None:
+    daemon = Daemon()
+
+    async def talk(_: Ask) -> None:
+        path = tmp_path / "run" / "control.sock"
+        assert stat.S_IMODE(path.stat().st_mode) == 0o660
+        assert not stat.S_IMODE(path.parent.stat().st_mode) & 0o007
+
+    before = os.umask(0)
+    try:
+        served(tmp_path, daemon, talk)
+    finally:
+        os.umask(before)
+
+
+def test_acts_reach_the_daemon(tmp_path: Path) -> None:
+    daemon = Daemon()
+
+    async def talk(ask: Ask) -> None:
+        for action in ("pause", "resume", "interlude"):
+            assert await ask("POST", f"/v1/link/bob/{action}") == (200, {"link": "bob", "done": action})
+        table = {"driver": "sim-laser", "address": "tcp://127.0.0.1:1"}
+        assert (await ask("POST", "/v1/device/swap", json={"role": "laser", "table": table}))[0] == 200
+        assert daemon.asked == [("pause", "bob"), ("resume", "bob"), ("interlude", "bob"), ("swap", "laser", table)]
+
+    served(tmp_path, daemon, talk)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "status", "exit_code"),
+    [
+        (UsageError("no link is named carol"), 400, 2),
+        (ConfigError("swap", "driver", "unknown", "choose another"), 400, 2),
+        (LocalProtocolError("the link has stopped"), 409, 3),
+        (InstrumentUnavailable("no answer within 5 s"), 503, 3),
+    ],
+)
+def test_a_refusal_says_why_and_with_which_exit_code(
+    tmp_path: Path, refusal: Exception, status: int, exit_code: int
+) -> None:
+    daemon = Daemon()
+    daemon.refusal = refusal
+
+    async def talk(ask: Ask) -> None:
+        assert await ask("POST", "/v1/link/carol/pause") == (status, {"error": str(refusal), "exit_code": exit_code})
+
+    served(tmp_path, daemon, talk)
+
+
+def test_a_mistake_of_our_own_is_logged_and_survived(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    daemon = Daemon()
+
+    async def talk(ask: Ask) -> None:
+        daemon.refusal = ZeroDivisionError("private")
+        status, document = await ask("GET", "/v1/status")
+        assert (status, document["exit_code"]) == (500, 3)
+        assert "private" not in document["error"]
+        daemon.refusal = None
+        assert (await ask("GET", "/v1/status"))[0] == 200
+
+    served(tmp_path, daemon, talk)
+    assert "ZeroDivisionError" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("method", "address", "body", "status"),
+    [
+        ("GET", "/", {}, 404),
+        ("GET", "/v1/link/bob/pause", {}, 405),
+        ("POST", "/v1/link/bob/explode", {}, 404),
+        ("POST", "/v1/device/swap", {}, 400),
+        ("POST", "/v1/device/swap", {"data": b"\xff{"}, 400),
+        ("POST", "/v1/device/swap", {"data": b"[" * 10_000}, 400),
+        ("POST", "/v1/device/swap", {"json": ["laser"]}, 400),
+        ("POST", "/v1/device/swap", {"json": {"role": "laser"}}, 400),
+        ("POST", "/v1/device/swap", {"json": {"role": "laser", "table": {"driver": 3}}}, 400),
+        ("POST", "/v1/device/swap", {"data": b" " * (control.LARGEST_REQUEST_BYTES + 1)}, 413),
+    ],
+)
+def test_nonsense_gets_a_named_error_and_asks_the_daemon_nothing(
+    tmp_path: Path, method: str, address: str, body: dict[str, Any], status: int
+) -> None:
+    daemon = Daemon()
+
+    async def talk(ask: Ask) -> None:
+        got, document = await ask(method, address, **body)
+        assert got == status
+        assert document["error"]
+        assert document["exit_code"] == 2
+        assert daemon.asked == []
+
+    served(tmp_path, daemon, talk)
+
+
+def test_the_stream_brings_snapshots_and_ends_when_the_daemon_stops(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "STREAM_INTERVAL_S", 0.01)
+    path = tmp_path / "control.sock"
+
+    async def both() -> list[str]:
+        lines = []
+        async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path))) as session:
+            async with ControlServer(path, Daemon()):
+                answer = await session.get("http://qnoded/v1/stream")
+                lines = [(await answer.content.readline()).decode() for _ in range(4)]
+            rest = await answer.content.read()
+            assert all(line.startswith("data: ") for line in rest.decode().split("\n\n") if line)
+        return lines
+
+    first, empty, second, _ = asyncio.run(both())
+    assert json.loads(first.removeprefix("data: "))["node"]["name"] == "alice"
+    assert empty == "\n"
+    assert second.startswith("data: ")
+
+
+def test_requests_beyond_the_limit_are_turned_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "MOST_REQUESTS", 2)
+    path = tmp_path / "control.sock"
+
+    async def both() -> None:
+        async with (
+            ControlServer(path, Daemon()),
+            aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path))) as session,
+        ):
+            streams = [await session.get("http://qnoded/v1/stream") for _ in range(2)]
+            async with session.get("http://qnoded/v1/status") as answer:
+                assert answer.status == 503
+            for stream in streams:
+                stream.close()
+
+    asyncio.run(both())
+
+
+def test_a_socket_left_behind_is_replaced_and_a_living_one_is_not(tmp_path: Path) -> None:
+    path = tmp_path / "run" / "control.sock"
+    path.parent.mkdir()
+    with socket.socket(socket.AF_UNIX) as dead:
+        dead.bind(str(path))
+
+    async def talk(ask: Ask) -> None:
+        assert (await ask("GET", "/v1/status"))[0] == 200
+        with pytest.raises(ConfigError, match="another daemon answers on this socket; stop it"):
+            async with ControlServer(path, Daemon()):
+                pass
+        assert (await ask("GET", "/v1/status"))[0] == 200
+
+    served(tmp_path, Daemon(), talk)
+
+
+def test_a_place_where_no_socket_can_be_made_is_named(tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("a file")
+
+    async def enter() -> None:
+        async with ControlServer(tmp_path / "run" / "control.sock", Daemon()):
+            pass
+
+    with pytest.raises(ConfigError, match=r"node\.run_dir: no control socket here: .*choose another run_dir"):
+        asyncio.run(enter())

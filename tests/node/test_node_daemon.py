@@ -1,0 +1,125 @@
+"""Two daemons, real ZeroMQ and the simulated world in one process: they sift the same, come back, and end dark."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import threading
+from pathlib import Path
+
+import pytest
+from nodes_made import free_address, link_of, node, settings_of, until, world
+
+from qnoded.errors import ConfigError
+from qnoded.node import lock_file
+from qnoded.node.daemon import Daemon
+from qnoded.node.recording import INDEX
+
+
+def sifted(daemon: Daemon, epochs: int = 1) -> bool:
+    link = link_of(daemon)
+    return link is not None and link.state == "SIFTING" and link.epochs >= epochs
+
+
+def records(folder: Path) -> dict[int | str, dict[str, object]]:
+    """Return the lines of an index by epoch, and by digest for blocks."""
+    lines = [json.loads(line) for line in (folder / INDEX).read_text().splitlines()]
+    return {line.get("epoch", line.get("public_digest")): line for line in lines}
+
+
+def test_both_ends_sift_the_same_and_a_restarted_one_is_soon_back(tmp_path: Path) -> None:
+    async def day() -> None:
+        async with world() as (server, place):
+            address = free_address()
+            alices, bobs = (settings_of(name, tmp_path, place, address) for name in ("alice", "bob"))
+            async with node(alices, tmp_path / "a") as alice:
+                async with node(bobs, tmp_path / "b") as bob:
+                    await until(lambda: sifted(alice, 4) and sifted(bob, 4))
+                    link = link_of(alice)
+                    assert link is not None
+                    assert link.clock.offset_ps is not None
+                    assert link.qber["total"].low < 0.02
+                    await until(lambda: all(link_of(one).blocks for one in (alice, bob)))
+                await until(lambda: link_of(alice).state == "ABSENT")
+                assert link_of(alice).reason == "the peer said goodbye: the node stops"
+                async with node(bobs, tmp_path / "b") as bob:
+                    await until(lambda: sifted(bob, 2))
+            # True time goes on in steps of ten milliseconds.
+            await until(lambda: server.truth["lasers"][-1]["stop_s"] is not None)
+            assert [one["side"] for one in server.truth["lasers"]] == ["alice"]
+
+    asyncio.run(day())
+    alice, bob = records(tmp_path / "a"), records(tmp_path / "b")
+    common = alice.keys() & bob.keys()
+    assert len(common) >= 6
+    # What was in flight when an end stopped may be known to one end alone.
+    assert len(alice.keys() ^ bob.keys()) <= 6
+    for key in common:
+        for name in ("bits", "basis", "tests", "clicks", "coincidences", "epochs", "public_digest"):
+            assert alice[key].get(name) == bob[key].get(name), (key, name)
+    assert (tmp_path / "alice" / "state" / "bob" / "lock.json").exists()
+    assert not (tmp_path / "alice" / "run" / "control.sock").exists()
+
+
+def test_terms_that_differ_are_named_and_nothing_is_sifted(tmp_path: Path) -> None:
+    async def differ() -> None:
+        async with world() as (_, place):
+            address = free_address()
+            alices = settings_of("alice", tmp_path, place, address)
+            bobs = settings_of("bob", tmp_path, place, address, test_share=0.1)
+            async with node(alices) as alice, node(bobs) as bob:
+                await until(lambda: all(link_of(one) and link_of(one).state == "MISMATCH" for one in (alice, bob)))
+                for one in (alice, bob):
+                    assert "the link's terms differ in test_share" in link_of(one).reason
+                    assert link_of(one).epochs == 0
+
+    asyncio.run(differ())
+
+
+def test_a_disk_that_hangs_does_not_hold_the_photons(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    released, held = threading.Event(), threading.Event()
+
+    def hang(*_: object) -> None:
+        held.set()
+        released.wait()
+
+    monkeypatch.setattr(lock_file, "replace_file", hang)
+
+    async def go_on() -> None:
+        async with world() as (_, place):
+            address = free_address()
+            alices, bobs = (settings_of(name, tmp_path, place, address) for name in ("alice", "bob"))
+            async with node(alices) as alice, node(bobs):
+                await until(held.is_set)
+                before = link_of(alice).epochs
+                await until(lambda: sifted(alice, before + 4))
+                released.set()
+
+    asyncio.run(go_on())
+
+
+def test_a_node_starts_without_its_instruments_says_so_and_ends(tmp_path: Path) -> None:
+    async def alone() -> None:
+        settings = settings_of("alice", tmp_path, "tcp://127.0.0.1:9", free_address())
+        async with node(settings) as daemon:
+            await until(lambda: daemon.snapshot().node.state == "running")
+            status = daemon.snapshot()
+            assert {one.state for one in status.instruments.values()} <= {"ABSENT", "CONNECTING"}
+            assert all(one.problem for one in status.instruments.values())
+            assert link_of(daemon).state == "ABSENT"
+
+    asyncio.run(alone())
+
+
+def test_a_missing_key_is_a_config_error(tmp_path: Path) -> None:
+    settings = settings_of("alice", tmp_path, "tcp://127.0.0.1:9", "tcp://127.0.0.1:9")
+    (tmp_path / "keys" / "bob.key").unlink()
+    with pytest.raises(ConfigError, match=r"bob\.key: peer_key"):
+        asyncio.run(Daemon(settings, Path("alice.toml"), {}).run())
+
+
+def test_links_need_a_tagger(tmp_path: Path) -> None:
+    settings = settings_of("alice", tmp_path, "tcp://127.0.0.1:9", free_address())
+    without = settings.model_copy(update={"instruments": {}})
+    with pytest.raises(ConfigError, match=r"alice\.toml: instruments\.tagger: is missing"):
+        Daemon(without, Path("alice.toml"), {})

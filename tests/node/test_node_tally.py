@@ -1,0 +1,74 @@
+"""Reports to the numbers of a link's status."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from qnoded.exchange import reports
+from qnoded.exchange.reports import BlockSifted, EpochDiscarded, EpochSifted, Reason, Revealed, ServiceMeasured
+from qnoded.exchange.terms import LinkTerms
+from qnoded.node.tally import RECENT_EPOCHS, Tally
+from qnoded.records import SiftedEpoch
+from qnoded.units import EPOCH_PS, seconds
+
+TERMS = LinkTerms("alice-bob", True, ("H", "V", "D", "A"), ("H", "V", "D", "A"))
+EPOCH_S = seconds(EPOCH_PS)
+
+
+def sifted(number: int, bits: int = 1000, errors: int = 2) -> EpochSifted:
+    held = SiftedEpoch(np.zeros(bits, np.uint8), np.zeros(bits, np.uint8), "alice")
+    tests = (reports.Tests("HV", errors, 100), reports.Tests("DA", 0, 100))
+    return EpochSifted(number, held, tests, (5000, 3000), bits + 200, 1.0)
+
+
+def test_rates_and_errors_are_of_the_last_epochs_and_totals_of_all() -> None:
+    tally = Tally(TERMS)
+    for number in range(10):
+        tally.add(sifted(number, 10, 50), 0.0)
+    for number in range(10, 10 + RECENT_EPOCHS):
+        tally.add(sifted(number), 0.0)
+    rates, qber = tally.rates, tally.qber
+    assert (rates.alice_hz, rates.bob_hz) == pytest.approx((5000 / EPOCH_S, 3000 / EPOCH_S))
+    assert (rates.coincidences_hz, rates.sifted_hz) == pytest.approx((1200 / EPOCH_S, 1000 / EPOCH_S))
+    assert qber["HV"].value == pytest.approx(0.02)
+    assert qber["DA"].value == 0.0
+    assert qber["total"].value == pytest.approx(0.01)
+    assert qber["total"].low < 0.01 < qber["total"].high
+    assert (tally.epochs, tally.sifted_bits) == (10 + RECENT_EPOCHS, 100 + 1000 * RECENT_EPOCHS)
+
+
+def test_nothing_is_zero_before_it_is_known() -> None:
+    tally = Tally(TERMS)
+    assert tally.rates.alice_hz is None
+    assert tally.qber == {}
+    assert tally.bits_per_detection is None
+    assert not tally.clock(0.0, locked=False).locked
+    assert tally.clock(0.0, locked=True).locked
+
+
+def test_discards_blocks_and_the_cost_of_revealing_are_counted() -> None:
+    tally = Tally(TERMS)
+    for reason in (Reason.GAP, Reason.LATE, Reason.GAP):
+        tally.add(EpochDiscarded(1, reason, ""), 0.0)
+    tally.add(Revealed(1, 1000, 17_000, 16_700.0), 0.0)
+    tally.add(Revealed(2, 3000, 51_000, 50_100.0), 0.0)
+    none = SiftedEpoch(np.empty(0, np.uint8), np.empty(0, np.uint8), "alice")
+    tally.add(BlockSifted(0, (1,), none, (), b""), 0.0)
+    assert tally.discards == {Reason.GAP: 2, Reason.LATE: 1}
+    assert tally.bits_per_detection == 17.0
+    assert tally.blocks == 1
+
+
+def test_an_interlude_gives_s_from_all_its_epochs() -> None:
+    tally = Tally(TERMS)
+    # Correlations of +-1/sqrt(2) with one odd setting: S = 2 sqrt(2) but for rounding.
+    right, wrong = 85, 15
+    plus, minus = np.array([[right, wrong], [wrong, right]]), np.array([[wrong, right], [right, wrong]])
+    matrix = np.block([[plus, plus], [minus, plus]]).astype(np.int64)
+    for number in range(4):
+        tally.add(ServiceMeasured(number, matrix.copy(), np.zeros((4, 4), np.int64), 4), 0.0)
+    assert tally.chsh is not None
+    assert tally.chsh.s == pytest.approx(4 * 0.7)
+    assert tally.chsh.sigma == pytest.approx(2 * np.sqrt((1 - 0.49) / 800))
+    assert tally.chsh.epoch == 3

@@ -1,0 +1,104 @@
+"""The polarization controller goes where it is due, also when it comes back; a bad value does not reconnect it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from qnoded.errors import InstrumentFault, QnodedError, UsageError
+from qnoded.exchange.reports import ControllerDue
+from qnoded.instruments.capability import Identity, PolarizationControllerCapability
+from qnoded.instruments.reading import PolarizationReading
+from qnoded.node.tasks import background
+from qnoded.node.turning import Turning
+from qnoded.testing import virtual_time
+
+POSITIONS = {"key": (0.0, 0.0, 0.0), "chsh": (90.0, 45.0, 270.0)}
+
+
+class Controller:
+    """Notes its moves; raises what it is given."""
+
+    Settings = None
+    simulated = True
+    capability = PolarizationControllerCapability(("a", "b", "c"), 0.0, 360.0, 0.1)
+
+    def __init__(self, error: QnodedError | None = None) -> None:
+        self.moves: list[tuple[float, ...]] = []
+        self._error = error
+
+    async def move(self, settings_deg: tuple[float, ...]) -> None:
+        if self._error is not None:
+            raise self._error
+        self.moves.append(settings_deg)
+
+    async def connect(self) -> Identity:
+        return Identity("a", "b", "c")
+
+    async def configure(self) -> None: ...
+
+    async def read(self) -> PolarizationReading:
+        return PolarizationReading(False, ())
+
+    async def make_safe(self) -> None: ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass
+class Rack:
+    """The part of the node's instruments that turning asks."""
+
+    coming: asyncio.Queue[Controller] = field(default_factory=asyncio.Queue)
+    present: Controller | None = None
+    reports: list[QnodedError] = field(default_factory=list)
+
+    def get(self, _role: str) -> Controller | None:
+        return self.present
+
+    async def appearances(self, _role: str) -> AsyncIterator[Controller]:
+        while True:
+            self.present = await self.coming.get()
+            yield self.present
+
+    def report(self, _role: str, _instrument: Controller, error: QnodedError) -> None:
+        self.reports.append(error)
+
+
+def test_it_moves_when_due_and_again_when_it_comes_back() -> None:
+    async def turn() -> None:
+        rack, told = Rack(), []
+        turning = Turning(rack, POSITIONS, "key", lambda level, text: told.append((level, text)))
+        first, second = Controller(), Controller()
+        async with background(turning.run()):
+            await rack.coming.put(first)
+            await asyncio.sleep(1)
+            turning.take("another report")
+            turning.take(ControllerDue("chsh", 7))
+            await asyncio.sleep(1)
+            assert first.moves == [POSITIONS["key"], POSITIONS["chsh"]]
+            rack.present = None
+            turning.take(ControllerDue("key", 9))
+            await asyncio.sleep(1)
+            assert told[-1] == ("warning", "position 'key' is due, and no controller is ready: it moves later")
+            await rack.coming.put(second)
+            await asyncio.sleep(1)
+            assert second.moves == [POSITIONS["key"]]
+
+    virtual_time.run(turn())
+
+
+def test_a_fault_is_reported_for_reconnection_and_a_refused_value_is_not() -> None:
+    async def fail(error: QnodedError) -> list[QnodedError]:
+        rack, told = Rack(), []
+        turning = Turning(rack, POSITIONS, "key", lambda level, text: told.append((level, text)))
+        async with background(turning.run()):
+            await rack.coming.put(Controller(error))
+            await asyncio.sleep(1)
+        assert told == [("error", str(error))]
+        return rack.reports
+
+    fault, refusal = InstrumentFault("it is stuck"), UsageError("400 deg is more than 360")
+    assert virtual_time.run(fail(fault)) == [fault]
+    assert virtual_time.run(fail(refusal)) == []

@@ -1,0 +1,245 @@
+"""Light only under a permit that a healthy node renews; after any trouble it is dark until somebody decides anew."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from scripted_drivers import Bench, ScriptedLaser, fresh_bench
+
+from qnoded.errors import EmissionRefused, InstrumentFault, InstrumentUnavailable, UsageError
+from qnoded.node.device import POLL_S
+from qnoded.node.devices import Devices
+from qnoded.node.permits import ANSWER_S, DECISION_S, LEASE_S, RENEW_S, SOFT_START_S, LightChanged, PermitOffice
+from qnoded.testing import virtual_time
+
+LASER = {"driver": "scripted-laser", "address": "L"}
+METER = {"driver": "scripted-meter", "address": "A"}
+LONG_S = 60.0
+"""Many leases; every back-off is over."""
+
+
+@pytest.fixture
+def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
+    with fresh_bench(monkeypatch) as fresh:
+        fresh.plugged = {"A", "L"}
+        yield fresh
+
+
+class Node:
+    """A laser, an office and one condition that a test may break."""
+
+    def __init__(self) -> None:
+        self.told: list[LightChanged] = []
+        self.healthy = True
+        self.devices = Devices(
+            {"laser": LASER, "meter": METER}, "node.toml", simulation=True, chance=random.Random(1), tell=lambda _: None
+        )
+        self.office = PermitOffice(
+            self.devices,
+            power_dbm=3.0,
+            max_power_dbm=6.0,
+            conditions={"healthy": lambda: self.healthy, "meter ready": lambda: self.devices.get("meter") is not None},
+            tell=self.told.append,
+        )
+
+    @property
+    def laser(self) -> ScriptedLaser:
+        found = self.devices.get("laser")
+        assert isinstance(found, ScriptedLaser)
+        return found
+
+    async def lit(self) -> ScriptedLaser:
+        await self.devices.wait_ready("laser")
+        await self.devices.wait_ready("meter")
+        self.office.resume("the operator wants light")
+        await asyncio.sleep(2 * RENEW_S)
+        assert self.laser.emitting
+        return self.laser
+
+    @property
+    def last_words(self) -> str:
+        assert not self.told[-1].emitting
+        return self.told[-1].text
+
+
+@asynccontextmanager
+async def running() -> AsyncIterator[Node]:
+    node = Node()
+    tasks = [asyncio.create_task(node.devices.run()), asyncio.create_task(node.office.run())]
+    try:
+        yield node
+    finally:
+        for task in reversed(tasks):
+            task.cancel()
+            await asyncio.wait({task})
+            assert task.cancelled() or task.exception() is None, task.exception()
+
+
+def run(scenario: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    virtual_time.run(scenario())
+
+
+def test_no_light_without_a_decision(bench: Bench) -> None:
+    async def scenario() -> None:
+        async with running() as node:
+            await asyncio.sleep(LONG_S)
+            assert "L emit" not in bench.calls
+            assert node.told == []
+
+    run(scenario)
+
+
+def test_light_stays_for_as_long_as_the_node_is_well_and_ends_with_it(bench: Bench) -> None:
+    async def scenario() -> None:
+        async with running() as node:
+            laser = await node.lit()
+            await asyncio.sleep(LONG_S)
+            assert laser.emitting
+            assert bench.calls.count("L emit") == 1
+            assert LONG_S / RENEW_S - 3 < bench.calls.count("L renew") < LONG_S / RENEW_S + 5
+            numbers = [permit.number for permit in laser.permits]
+            assert numbers == sorted(set(numbers))
+            assert all(permit.max_power_dbm == 6.0 for permit in laser.permits)
+            assert node.office.emitting
+        assert not laser.emitting
+        assert node.last_words == "dark: the node stops"
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("trouble", ["unhealthy", "meter gone", "laser gone", "revoked", "interlock", "laser faults"])
+def test_any_doubt_makes_dark_and_what_comes_back_by_itself_brings_no_light(bench: Bench, trouble: str) -> None:
+    async def scenario() -> None:
+        async with running() as node:
+            old = await node.lit()
+            match trouble:
+                case "unhealthy":
+                    node.healthy = False
+                case "meter gone":
+                    bench.plugged = {"L"}
+                case "laser gone":
+                    bench.plugged = {"A"}
+                case "revoked":
+                    node.office.revoke("the operator leaves")
+                case "interlock":
+                    old.interlock_open = True
+                case "laser faults":
+                    bench.errors["renew"] = [InstrumentFault("over temperature, 61 C")]
+            await asyncio.sleep(LEASE_S + SOFT_START_S + 2 * POLL_S)
+            assert not old.emitting
+            assert not node.office.emitting
+            node.healthy, bench.plugged, old.interlock_open = True, {"A", "L"}, False
+            await asyncio.sleep(LONG_S)
+            assert not node.laser.emitting
+            assert bench.calls.count("L emit") == 1
+            node.office.resume("the operator has looked")
+            await asyncio.sleep(2 * RENEW_S)
+            assert node.laser.emitting
+
+    run(scenario)
+
+
+def test_revoking_is_dark_at_once_and_a_new_decision_right_after_it_counts(bench: Bench) -> None:
+    async def scenario() -> None:
+        async with running() as node:
+            laser = await node.lit()
+            node.office.revoke("fibre open")
+            await asyncio.sleep(0.001)
+            assert not laser.emitting
+            assert "fibre open" in node.last_words
+            node.office.resume("fibre closed")
+            await asyncio.sleep(0.001)
+            assert laser.emitting
+            node.office.revoke("again")
+            node.office.resume("and back in the same breath")
+            await asyncio.sleep(RENEW_S)
+            assert [one.emitting for one in node.told] == [True, False, True, False, True]
+
+    run(scenario)
+
+
+def test_a_decision_waits_for_its_conditions_but_not_for_ever(bench: Bench) -> None:
+    async def scenario() -> None:
+        async with running() as node:
+            bench.plugged = {"A"}
+            await node.devices.settled()
+            node.office.resume("start of the node")
+            assert node.office.waiting_for == "the laser is not ready"
+            bench.plugged = {"A", "L"}
+            await asyncio.sleep(LONG_S / 2)
+            assert node.laser.emitting
+            assert node.office.waiting_for is None
+            node.office.revoke("enough")
+            node.healthy = False
+            await asyncio.sleep(1.0)
+            node.office.resume("too early")
+            assert node.office.waiting_for == "not healthy"
+            await asyncio.sleep(DECISION_S + 1.0)
+            assert "not healthy for 120 s after too early; resume" in node.last_words
+            node.healthy = True
+            await asyncio.sleep(LONG_S)
+            assert not node.laser.emitting
+
+    run(scenario)
+
+
+def test_a_laser_that_refuses_or_does_not_answer_ends_the_decision(bench: Bench) -> None:
+    async def scenario() -> None:
+        async with running() as node:
+            await node.devices.wait_ready("laser")
+            await node.devices.wait_ready("meter")
+            bench.errors["emit"] = [EmissionRefused("permit of 5 s where 1 s is the longest")]
+            node.office.resume("try")
+            await asyncio.sleep(RENEW_S)
+            assert "where 1 s is the longest" in node.last_words
+            bench.hangs = {"renew"}
+            node.office.resume("try again")
+            await asyncio.sleep(RENEW_S + ANSWER_S + 0.5)
+            assert "laser: renew: no answer within 1 s" in node.last_words
+            assert bench.made[0].emitting is False
+
+    run(scenario)
+
+
+def test_a_laser_that_cannot_be_told_to_be_dark_is_told_about_and_lapses(bench: Bench) -> None:
+    async def scenario() -> None:
+        async with running() as node:
+            laser = await node.lit()
+            bench.errors["make_safe"] = [InstrumentUnavailable("cable pulled")]
+            node.office.revoke("enough")
+            await asyncio.sleep(0.01)
+            assert "cable pulled; the last permit lapses within 2 s" in node.told[-2].text
+            await asyncio.sleep(LEASE_S)
+            assert not laser.emitting
+
+    run(scenario)
+
+
+def test_permits_lapse_by_themselves_when_the_office_dies(bench: Bench) -> None:
+    async def scenario() -> None:
+        node = Node()
+        devices = asyncio.create_task(node.devices.run())
+        office = asyncio.create_task(node.office.run())
+        laser = await node.lit()
+        bench.errors["make_safe"] = [InstrumentUnavailable("nobody is there to make it safe")]
+        office.cancel()
+        await asyncio.wait({office})
+        assert laser.emitting
+        await asyncio.sleep(LEASE_S)
+        assert not laser.emitting
+        devices.cancel()
+        await asyncio.wait({devices})
+
+    run(scenario)
+
+
+def test_a_power_above_the_limit_is_refused_before_anything_starts(bench: Bench) -> None:
+    node = Node()
+    for power_dbm in (6.1, float("nan")):
+        with pytest.raises(UsageError, match=r"above the limit of 6\.0 dBm"):
+            PermitOffice(node.devices, power_dbm=power_dbm, max_power_dbm=6.0, conditions={}, tell=lambda _: None)
