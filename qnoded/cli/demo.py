@@ -1,95 +1,152 @@
-"""A simulated link measured on this machine: photons, two clocks that know nothing of each other, sifted bits.
+"""A whole link on this machine: the simulated world, two daemons, a real classical channel, one minute.
 
-A source between two nodes, 10 km of fibre, four detectors a side. The truth is known, so the result is checked
-against it. What is made here are sifted bits, not secret: see qnoded distill.
+Alice and bob drive simulated lasers, controllers and time taggers, find each other's clock and sift key. At the end
+what they hold is compared, with each other and with what the world knows; the exit code is 0 only if all agrees.
 """
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-SECONDS: Final = 10.0
-"""Long enough to see clock and QBER move, short enough to watch."""
-LONGEST_SECONDS: Final = 3600.0
-"""An hour of photons is some gigabytes in the temporary folder."""
-CHSH_SECONDS: Final = 2.0
-"""At the usual rates S is then known to 0.01."""
-CHSH_ANGLE_DEG: Final = 22.5
-"""Where a maximally entangled pair violates the CHSH inequality most."""
+if TYPE_CHECKING:
+    from qnoded.demo.show import Draw, Shown
+
+SECONDS: Final = 60.0
+SHORTEST_S: Final = 5.0
+LONGEST_S: Final = 86_400.0
+"""A day; what is recorded for the comparison grows by some megabytes a minute."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``qnoded demo``."""
-    parser.add_argument("--seconds", type=float, default=SECONDS, help=f"simulated time (default: {SECONDS:g})")
+    parser.add_argument("--seconds", type=float, default=SECONDS, help=f"how long it runs (default: {SECONDS:g})")
     parser.add_argument("--seed", type=int, default=2026, help="seed of the simulated photons (default: 2026)")
-    parser.add_argument("--plot", metavar="DIR", type=Path, help="write PNGs of delays, matrix, QBER and clock")
-    parser.add_argument("--json", action="store_true", help="print one JSON document instead of the report")
+    parser.add_argument(
+        "--world", metavar="FILE", type=Path, help="settings of the world (default: config/sim/world.toml)"
+    )
+    parser.add_argument("--script", metavar="FILE", type=Path, help="faults to inject, see docs/simulator.md")
+    parser.add_argument("--plot", metavar="DIR", type=Path, help="write a PNG of rates, QBER and S over time")
+    parser.add_argument("--json", action="store_true", help="print one JSON document instead of the live view")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Simulate, analyze, compare with the truth; return 0 only if they agree."""
+    """Run it; return 0 only if both ends hold the same sifted bits and the truth agrees."""
+    import asyncio
     import json
-    import tempfile
 
-    from qnoded.analysis.options import AnalysisOptions
-    from qnoded.analysis.result import Analysis, to_json
-    from qnoded.analysis.run import analyze
-    from qnoded.analysis.text import print_report
-    from qnoded.analysis.verdict import checks_of
-    from qnoded.cli.progress import Progress
-    from qnoded.cli.simulate import record
+    from qnoded.demo.show import Wish, show
     from qnoded.errors import UsageError
-    from qnoded.sim import World, WorldSettings
     from qnoded.sim.changes import load_world
+    from qnoded.sim.script import load_script
 
-    if not 0.0 < args.seconds <= LONGEST_SECONDS:
-        problem = f"--seconds {args.seconds:g} is out of range; use more than 0 and at most {LONGEST_SECONDS:g}"
+    if not SHORTEST_S <= args.seconds <= LONGEST_S:
+        problem = f"--seconds {args.seconds:g} is out of range; use {SHORTEST_S:g} to {LONGEST_S:g}"
         raise UsageError(problem)
     if args.seed < 0:
         problem = f"--seed {args.seed} is negative; use 0 or more"
         raise UsageError(problem)
+    # The world reads them anew; here a mistake is told before anything starts.
+    if args.world is not None:
+        load_world(args.world)
+    if args.script is not None:
+        load_script(args.script)
+    wish = Wish(args.seconds, args.seed, args.world, args.script)
+    with _screen(args.seconds, silent=args.json) as draw:
+        try:
+            shown = asyncio.run(show(wish, draw))
+        except asyncio.CancelledError:
+            raise KeyboardInterrupt from None
+    document = _document(shown)
+    if args.plot is not None and shown.history:
+        from qnoded.demo.plots import write_plots
 
-    def measured(settings: WorldSettings, seconds: float) -> tuple[Analysis, dict[str, Any]]:
-        with tempfile.TemporaryDirectory(prefix="qnoded-demo-") as name, Progress() as progress:
-            files, truth = record(World(settings, args.seed), seconds, Path(name), "npz", progress)
-            recordings = Path(files["alice"]), Path(files["bob"])
-            return analyze(*recordings, AnalysisOptions(), progress=progress), truth
+        write_plots(shown.history, args.plot)
+    print(json.dumps(document, indent=2, allow_nan=False) if args.json else _text(document, shown))
+    return 0 if shown.holds else 1
 
-    usual, turned = WorldSettings(), load_world(None, [f"bob.analyser.angle_deg={CHSH_ANGLE_DEG:g}"])
-    analysis, truth = measured(usual, args.seconds)
-    interlude, interlude_truth = measured(turned, min(args.seconds, CHSH_SECONDS))
-    checks = (
-        *checks_of(analysis, truth),
-        *(one for one in checks_of(interlude, interlude_truth) if "CHSH" in one.what),
-    )
-    agrees = all(check.holds for check in checks)
-    if args.plot is not None and analysis.stands:
-        from qnoded.analysis.plots import write_plots
 
-        write_plots(analysis, args.plot)
-    if args.json:
-        document = to_json(analysis) | {
-            "chsh": to_json(interlude)["chsh"],
-            "agrees": agrees,
-            "checks": [{"what": check.what, "holds": check.holds, "numbers": check.numbers} for check in checks],
-        }
-        print(json.dumps(document, indent=2, allow_nan=False))
-        return 0 if agrees else 1
-    print(
-        f"Simulated: {args.seconds:g} s of a pair source, alice next to it, bob behind "
-        f"{usual.bob.fibre.length_km:g} km of fibre.\n"
-        "Neither clock knows the other; what follows was found from the photons alone.\n"
-    )
-    print_report(analysis)
-    chsh = interlude.link.estimate.bell.chsh if interlude.link is not None else None
-    if chsh is not None:
-        print(
-            f"\nBell test: bob's analyser turned by {CHSH_ANGLE_DEG:g} degrees for {interlude.duration_s:g} s: "
-            f"S = {chsh.s.value:.3f} +- {chsh.s.error:.3f}, {chsh.sigmas_above_local:.0f} sigma above 2"
+def _screen(seconds: float, *, silent: bool) -> Any:
+    """Return a context whose value draws: the live picture, lines where there is no terminal, or nothing."""
+    from contextlib import contextmanager
+
+    from rich.console import Console
+    from rich.live import Live
+
+    from qnoded.demo.view import View, one_line
+
+    console = Console(stderr=True)
+
+    @contextmanager
+    def screen() -> Any:
+        draw: Draw
+        if silent:
+            yield lambda *_: None
+        elif console.is_terminal and not console.is_dumb_terminal:
+            view = View(seconds)
+            with Live(console=console, auto_refresh=False) as live:
+
+                def draw(passed_s: float, alice: dict[str, Any] | None, bob: dict[str, Any] | None) -> None:
+                    live.update(view.picture(passed_s, alice, bob), refresh=True)
+
+                yield draw
+        else:
+            said = ""
+
+            def draw(passed_s: float, alice: dict[str, Any] | None, bob: dict[str, Any] | None) -> None:
+                nonlocal said
+                line = one_line(passed_s, alice, bob)
+                # One line for each news, not for each moment.
+                if line[9:] != said:
+                    said = line[9:]
+                    console.print(line, highlight=False)
+
+            yield draw
+
+    return screen()
+
+
+def _document(shown: Shown) -> dict[str, Any]:
+    from qnoded.demo.verdict import qber_of, shares
+
+    links = [link for status in shown.status.values() for link in status["links"].values()]
+    alice, bob = (shown.epochs.get(side, {}) for side in ("alice", "bob"))
+    common = sorted(alice.keys() & bob.keys())
+    discards: dict[str, int] = {}
+    for link in links[:1]:
+        discards = {reason.lower(): count for reason, count in link["discards"].items() if count}
+    cost = [link["bits_per_detection"] for link in links if link["bits_per_detection"]]
+    return {
+        "equal": bool(shown.checks) and shown.checks[0].holds,
+        "agrees": shown.holds,
+        "sifted_bits": sum(alice[one].bits.size for one in common),
+        "qber": shares(qber_of(alice[one] for one in common)),
+        "chsh": next((link["chsh"] for link in links if link["chsh"]), None),
+        "lock_s": shown.lock_s,
+        "first_sifted_s": shown.first_sifted_s,
+        "epochs": len(common),
+        "discards": discards,
+        "bits_per_detection": cost[0] if cost else None,
+        "rates": links[0]["rates"] if links else None,
+        "checks": [{"what": one.what, "holds": one.holds, "numbers": one.numbers} for one in shown.checks],
+        "truth": {key: shown.truth.get(key) for key in ("seed", "duration_s", "present", "events", "lasers")},
+        "elapsed_s": shown.elapsed_s,
+        "simulated": True,
+    }
+
+
+def _text(document: dict[str, Any], shown: Shown) -> str:
+    marks = {True: "ok  ", False: "NO  "}
+    lines = ["", "What both daemons hold, held against each other and against what the simulated world knows:"]
+    lines += [f"  {marks[one.holds]}{one.what}: {one.numbers}" for one in shown.checks]
+    if not shown.checks:
+        lines.append("  NO  nothing was sifted")
+    if document["lock_s"] is not None:
+        lines.append(
+            f"  clock lock after {document['lock_s']:.1f} s, first sifted bits after {document['first_sifted_s']:.1f} s"
         )
-    print("\nAgainst the truth of the simulation:")
-    for check in checks:
-        print(f"  {'ok ' if check.holds else 'NO '} {check.what}: {check.numbers}")
-    return 0 if agrees else 1
+    if document["bits_per_detection"]:
+        lines.append(f"  revealing cost {document['bits_per_detection']:.2f} bits per detection, basis included")
+    lines.append(f"  {document['sifted_bits']:,} sifted bits from simulated photons; not key, not secret")
+    return "\n".join(lines)

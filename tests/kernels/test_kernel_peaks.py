@@ -7,13 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qnoded.kernels.peaks import PEAK_FIGURES, centre_peak, count_close_pairs, list_close_pairs
+from qnoded.kernels.peaks import PEAK_FIGURES, centre_peak, count_close_pairs, fullest_window, list_close_pairs
 
 TIMES = st.lists(st.integers(-300, 300), max_size=40).map(sorted)
 
 
 def plain_list(alice: list[int], bob: list[int], low: int, high: int) -> list[tuple[int, int, int]]:
     return [(b - a, i % 4, j % 3) for i, a in enumerate(alice) for j, b in enumerate(bob) if low <= b - a < high]
+
+
+def fullest_plainly(delay: np.ndarray, width: int) -> tuple[int, int]:
+    inside = np.searchsorted(delay, delay + width) - np.arange(delay.size)
+    first = int(np.argmax(inside)) if delay.size else 0
+    return first, int(inside[first]) if delay.size else 0
 
 
 def plain_centre(position: np.ndarray, weight: np.ndarray, span: float, guess: np.ndarray, rounds: int) -> np.ndarray:
@@ -85,3 +91,9 @@ def test_no_pairs_leave_the_guess_as_it_is() -> None:
     centre_peak(np.empty(0), np.empty(0), 100.0, 1.0, 0.1, 10, figures)
     assert figures[0] == 5.0
     assert figures[3] == 0.0
+
+
+@given(TIMES, st.integers(1, 100))
+def test_the_fullest_window_is_the_earliest_of_the_fullest(delays: list[int], width: int) -> None:
+    delay = np.array(delays, np.int64)
+    assert fullest_window(delay, width) == fullest_plainly(delay, width)

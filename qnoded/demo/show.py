@@ -1,0 +1,193 @@
+"""The demo from its first process to its verdict."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import signal
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from qnoded.demo import verdict
+from qnoded.demo.observer import Daemon
+from qnoded.demo.processes import Program, ready_line, started
+from qnoded.demo.stage import Stage, examples, free_port, set_up
+from qnoded.errors import InstrumentUnavailable
+from qnoded.records import SIDES
+from qnoded.sim.watching import happenings, truth
+from qnoded.testing.relay import Relay, relay
+
+LOOK_S: Final = 0.5
+"""Between two looks at the daemons."""
+START_S: Final = 90.0
+"""A machine that compiles the kernels for the first time takes a minute."""
+NETWORK_LOSS: Final = "network_loss"
+"""The world's event that only whoever owns the network can carry out."""
+
+Draw = Callable[[float, dict[str, Any] | None, dict[str, Any] | None], None]
+"""Shows the moment: seconds passed, both daemons' status."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the demo is asked for."""
+
+    seconds: float
+    seed: int
+    world: Path | None
+    script: Path | None
+
+
+@dataclass(slots=True)
+class Shown:
+    """What came of it."""
+
+    epochs: dict[str, dict[int, verdict.Epoch]] = field(default_factory=dict)
+    """By side."""
+    checks: list[verdict.Check] = field(default_factory=list)
+    truth: dict[str, Any] = field(default_factory=dict)
+    status: dict[str, dict[str, Any]] = field(default_factory=dict)
+    """Last status of each side."""
+    lock_s: float | None = None
+    """From the command to the clock lock; None: never."""
+    first_sifted_s: float | None = None
+    elapsed_s: float = 0.0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    """What was looked at, for plots."""
+
+    @property
+    def holds(self) -> bool:
+        """Whether both ends hold the same bits and the truth agrees with what they concluded."""
+        return bool(self.checks) and all(check.holds for check in self.checks)
+
+
+async def show(wish: Wish, draw: Draw) -> Shown:
+    """Run the demo.
+
+    Raises
+    ------
+    InstrumentUnavailable
+        If a program does not start or ends by itself.
+    """
+    began_s = time.monotonic()
+    shown = Shown()
+    # Short: Unix sockets live in it, and their paths may not be long.
+    with tempfile.TemporaryDirectory(prefix="qnoded-") as name:
+        async with _ended_by_signals():
+            await _show(wish, draw, Path(name), began_s, shown)
+    shown.elapsed_s = time.monotonic() - began_s
+    return shown
+
+
+async def _show(wish: Wish, draw: Draw, folder: Path, began_s: float, shown: Shown) -> None:
+    listen_port = free_port()
+    async with relay("127.0.0.1", listen_port) as network, contextlib.AsyncExitStack() as programs:
+        script = ["--script", str(wish.script)] if wish.script else []
+        words = [
+            "world",
+            "--config",
+            str(wish.world or examples() / "world.toml"),
+            "--listen",
+            "tcp://127.0.0.1:0",
+            "--seed",
+            str(wish.seed),
+            *script,
+        ]
+        world = await programs.enter_async_context(started("world", words, folder))
+        address = (await ready_line(world, START_S)).removeprefix("ready ")
+        stage = set_up(folder, address, listen_port, network.port)
+        running = {"world": world}
+        for side in SIDES:
+            words = ["run", "--config", str(stage.nodes[side]), "--record-sifted", str(stage.sifted[side])]
+            running[side] = await programs.enter_async_context(started(side, words, folder))
+        daemons = {side: await programs.enter_async_context(Daemon(stage.sockets[side])) for side in SIDES}
+        expected = verdict.Expected()
+        network_events = asyncio.create_task(_obey(address, network))
+        try:
+            while (passed_s := time.monotonic() - began_s) < wish.seconds:
+                _all_alive(running)
+                await _look(daemons, address, expected, shown, passed_s)
+                draw(passed_s, shown.status.get("alice"), shown.status.get("bob"))
+                await asyncio.sleep(LOOK_S)
+            shown.truth = await truth(address)
+        finally:
+            network_events.cancel()
+            await asyncio.gather(network_events, return_exceptions=True)
+        await asyncio.gather(*(running[side].stop() for side in SIDES))
+        shown.epochs = {side: verdict.read_sifted(stage.sifted[side]) for side in SIDES}
+        shown.checks = list(_checks(stage, expected, shown))
+
+
+async def _look(
+    daemons: dict[str, Daemon], world: str, expected: verdict.Expected, shown: Shown, passed_s: float
+) -> None:
+    statuses = dict(zip(daemons, await asyncio.gather(*(one.status() for one in daemons.values())), strict=True))
+    shown.status |= {side: status for side, status in statuses.items() if status is not None}
+    links = [one for status in statuses.values() if status for one in status["links"].values()]
+    if shown.lock_s is None and any(link["clock"]["locked"] for link in links):
+        shown.lock_s = passed_s
+    if shown.first_sifted_s is None and len(links) == len(SIDES) and all(link["sifted_bits"] for link in links):
+        shown.first_sifted_s = passed_s
+    if len(links) < len(SIDES):
+        return
+    if len({link["state"] for link in links}) == 1:
+        expected.take(links[0]["state"], (await truth(world))["present"])
+    keys = ("state", "qber", "rates", "sifted_bits", "clock", "chsh")
+    shown.history.append({"passed_s": passed_s} | {key: links[0][key] for key in keys})
+
+
+async def _obey(world: str, network: Relay) -> None:
+    """Cut, mend and delay the network as the world's script says."""
+    async for event in happenings(world):
+        if event["event"] != NETWORK_LOSS:
+            continue
+        began, delay_s = event["state"] == "began", event["settings"]["delay_s"]
+        if delay_s is not None:
+            network.delay_s = delay_s if began else 0.0
+        elif began:
+            await network.cut()
+        else:
+            await network.restore()
+
+
+def _all_alive(running: dict[str, Program]) -> None:
+    for program in running.values():
+        problem = program.ended_badly()
+        if problem is not None:
+            raise InstrumentUnavailable(problem)
+
+
+def _checks(stage: Stage, expected: verdict.Expected, shown: Shown) -> list[verdict.Check]:
+    checks = [verdict.same_at_both_ends(shown.epochs)]
+    if shown.truth["events"]:
+        # What the script changed on the way has no single expectation.
+        expected = verdict.Expected()
+    checks += verdict.error_checks(shown.epochs, expected)
+    checks += verdict.rate_check(shown.epochs["alice"], expected)
+    chsh = [link["chsh"] for status in shown.status.values() for link in status["links"].values() if link["chsh"]]
+    checks += verdict.chsh_check(chsh[0] if chsh else None, expected)
+    locks = list(stage.folder.glob("*/state/*/lock.json"))
+    if locks:
+        latest = max(locks, key=lambda path: path.stat().st_mtime)
+        checks.append(verdict.clock_check(json.loads(latest.read_text(encoding="utf-8")), shown.truth["clocks_ps"]))
+    return checks
+
+
+@contextlib.asynccontextmanager
+async def _ended_by_signals() -> AsyncIterator[None]:
+    """Let SIGTERM and SIGHUP end the demo as Ctrl-C does: in order, with nothing left behind."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    signals = (signal.SIGTERM, signal.SIGHUP)
+    for number in signals:
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        yield
+    finally:
+        for number in signals:
+            loop.remove_signal_handler(number)

@@ -1,0 +1,99 @@
+"""What the demo needs on disk: the example files of ``config/sim``, moved to ports and folders of this run."""
+
+from __future__ import annotations
+
+import socket
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import tomli_w
+
+import qnoded
+from qnoded.errors import DependencyMissing
+from qnoded.node.curve import make_keys
+from qnoded.places import CONTROL_SOCKET
+from qnoded.records import SIDES
+
+CHSH_EVERY_EPOCHS: Final = 45
+"""An interlude each 25 s, so that a visitor of one minute sees two."""
+BLOCK_BITS: Final = 20_000
+"""Small blocks, so that a visitor sees them close."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    """Where everything of one demo stands."""
+
+    folder: Path
+    nodes: dict[str, Path]
+    """Side -> file of its node."""
+    sockets: dict[str, Path]
+    """Side -> control socket."""
+    sifted: dict[str, Path]
+    """Side -> folder in which its daemon records sifted bits, which only a simulated node does."""
+
+
+def examples() -> Path:
+    """Return the folder of the example files: inside an installed package, or beside it in a checkout.
+
+    Raises
+    ------
+    DependencyMissing
+        If they are in neither place.
+    """
+    package = Path(qnoded.__file__).parent
+    for folder in (package / "config" / "sim", package.parent / "config" / "sim"):
+        if folder.is_dir():
+            return folder
+    what = "the demo"
+    raise DependencyMissing(what, "the folder config/sim", "install qnoded anew, or run it in a checkout")
+
+
+def free_port() -> int:
+    """Return a TCP port of this machine that nobody uses at this moment."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def set_up(folder: Path, world_address: str, listen_port: int, connect_port: int) -> Stage:
+    """Write both nodes' files and keys into an empty folder.
+
+    Parameters
+    ----------
+    folder
+        Private to this demo; short, since sockets live in it.
+    world_address
+        Where the world's instruments are reached.
+    listen_port, connect_port
+        Where alice waits, and where bob finds her: a network that can fail stands between.
+    """
+    keys = folder / "keys"
+    for side in SIDES:
+        make_keys(keys, side)
+    links: dict[str, dict[str, str]] = {
+        "alice": {"listen": f"tcp://127.0.0.1:{listen_port}"},
+        "bob": {"connect": f"tcp://127.0.0.1:{connect_port}"},
+    }
+    nodes = {}
+    for side, peer in zip(SIDES, reversed(SIDES), strict=True):
+        table = tomllib.loads((examples() / f"{side}.toml").read_text(encoding="utf-8"))
+        table["node"] |= {"state_dir": str(folder / side / "state"), "run_dir": str(folder / side)}
+        for instrument in table["instruments"].values():
+            instrument["address"] = world_address
+        link: dict[str, Any] = table["links"][peer]
+        link.pop("listen", None)
+        link.pop("connect", None)
+        link |= links[side]
+        link |= {"secret_key": str(keys / f"{side}.key_secret"), "peer_key": str(keys / f"{peer}.key")}
+        link["terms"] = link.get("terms", {}) | {"chsh_every_epochs": CHSH_EVERY_EPOCHS, "block_bits": BLOCK_BITS}
+        nodes[side] = folder / f"{side}.toml"
+        nodes[side].write_text(tomli_w.dumps(table), encoding="utf-8")
+    return Stage(
+        folder,
+        nodes,
+        {side: folder / side / CONTROL_SOCKET for side in SIDES},
+        {side: folder / side / "sifted" for side in SIDES},
+    )

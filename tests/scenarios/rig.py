@@ -1,0 +1,225 @@
+"""A whole link for one scenario: the world, two daemons as an operator starts them, and a network that can fail."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+import tomllib
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, Final
+
+import tomli_w
+from verdicts import same_wherever_both_sifted
+
+from qnoded.cli.ctl.client import Daemon
+from qnoded.demo import verdict
+from qnoded.demo.processes import Program, ready_line, start
+from qnoded.demo.stage import Stage, examples, free_port, set_up
+from qnoded.errors import DaemonUnavailable
+from qnoded.records import SIDES
+from qnoded.sim import watching
+from qnoded.testing.relay import Relay, relay
+
+START_S: Final = 90.0
+"""From a command to sifted key, where the kernels have to be compiled first."""
+LOOK_S: Final = 0.1
+LAST_LINES: Final = 40
+"""Of each log, shown when a scenario fails."""
+PEER: Final = dict(zip(SIDES, reversed(SIDES), strict=True))
+
+Document = dict[str, Any]
+
+
+class Rig:
+    """A running link; made by ``rigged``."""
+
+    def __init__(self, stage: Stage, world: str, network: Relay, running: dict[str, Program]) -> None:
+        self.stage, self.network = stage, network
+        self._world, self._running = world, running
+
+    # What an operator does
+
+    async def start(self, side: str) -> None:
+        """Start a daemon."""
+        words = ["run", "--config", str(self.stage.nodes[side]), "--record-sifted", str(self.stage.sifted[side])]
+        self._running[side] = await start(side, words, self.stage.folder)
+
+    async def stop(self, side: str) -> None:
+        """Stop a daemon, or the world, as the service manager does."""
+        program = self._running.pop(side)
+        await program.stop()
+        assert program.process.returncode == 0, f"{side} ended with exit code {program.process.returncode}"
+
+    async def kill(self, side: str) -> None:
+        """End a daemon as a power cut would."""
+        program = self._running.pop(side)
+        program.kill()
+        await program.process.wait()
+
+    def edit(self, side: str, **link: Any) -> None:
+        """Change what a node's file says of the link; ``terms`` adds to those that are there."""
+        file = self.stage.nodes[side]
+        node = tomllib.loads(file.read_text(encoding="utf-8"))
+        table = node["links"][PEER[side]]
+        link["terms"] = table["terms"] | link.get("terms", {})
+        table |= link
+        file.write_text(tomli_w.dumps(node), encoding="utf-8")
+
+    async def order(self, side: str, action: str) -> None:
+        """Have a daemon ``pause`` or ``resume`` its link, or ask for an ``interlude``."""
+        await asyncio.to_thread(self._daemon(side).post, f"/v1/link/{PEER[side]}/{action}")
+
+    async def happens(self, what: str, **settings: Any) -> None:
+        """Let something happen in the world now; keys as in a script."""
+        await watching.inject(self._world, {"what": what} | settings)
+
+    # What is seen
+
+    async def status(self, side: str) -> Document:
+        """Return a daemon's status, empty while it does not answer."""
+        try:
+            return await asyncio.to_thread(self._daemon(side).get, "/v1/status")
+        except DaemonUnavailable:
+            return {}
+
+    async def link(self, side: str) -> Document:
+        """Return the link in a daemon's status, empty while there is none."""
+        links: Document = (await self.status(side)).get("links", {})
+        return dict(links.get(PEER[side], {}))
+
+    async def instrument(self, side: str, role: str) -> Document:
+        """Return an instrument in a daemon's status."""
+        return dict((await self.status(side)).get("instruments", {}).get(role, {}))
+
+    async def truth(self) -> Document:
+        """Return what is true in the world."""
+        return await watching.truth(self._world)
+
+    def sifted(self, side: str) -> dict[int, verdict.Epoch]:
+        """Return what a daemon has recorded so far, by epoch."""
+        return verdict.read_sifted(self.stage.sifted[side])
+
+    def log(self, name: str) -> str:
+        """Return what a program has logged so far."""
+        return (self.stage.folder / f"{name}.log").read_text(encoding="utf-8", errors="replace")
+
+    # What is waited for
+
+    async def until(self, side: str, condition: Callable[[Document], bool], within_s: float) -> Document:
+        """Return a daemon's link as soon as it fulfils a condition."""
+        link: Document = {}
+        try:
+            async with asyncio.timeout(within_s):
+                while not (link and condition(link)):
+                    await asyncio.sleep(LOOK_S)
+                    self._all_run()
+                    link = await self.link(side)
+        except TimeoutError:
+            problem = f"not within {within_s:.1f} s: {side}'s link is {json.dumps(link)}"
+            raise AssertionError(problem) from None
+        return link
+
+    async def until_instrument(
+        self, side: str, role: str, condition: Callable[[Document], bool], within_s: float
+    ) -> Document:
+        """Return an instrument's status as soon as it fulfils a condition."""
+        shown: Document = {}
+        try:
+            async with asyncio.timeout(within_s):
+                while not (shown and condition(shown)):
+                    await asyncio.sleep(LOOK_S)
+                    shown = await self.instrument(side, role)
+        except TimeoutError:
+            problem = f"not within {within_s:.1f} s: {side}'s {role} is {json.dumps(shown)}"
+            raise AssertionError(problem) from None
+        return shown
+
+    async def sifts(self, within_s: float = START_S) -> float:
+        """Wait until both ends have sifted an epoch after this was called; return how long it took, s."""
+        loop = asyncio.get_running_loop()
+        began_s = loop.time()
+
+        def anew(link: Document) -> bool:
+            age_s = link["sifted_age_s"]
+            return link["state"] == "SIFTING" and age_s is not None and age_s < loop.time() - began_s
+
+        for side in SIDES:
+            await self.until(side, anew, began_s + within_s - loop.time())
+        return loop.time() - began_s
+
+    async def agrees_with_theory(self, epochs: int = 12) -> None:
+        """Sift for a while in which nothing changes: errors and coincidences are what theory says of the world."""
+        first = max(self.sifted("bob"), default=0) + 2
+        expected = verdict.Expected()
+        ends: dict[str, dict[int, verdict.Epoch]] = {side: {} for side in SIDES}
+        while min(map(len, ends.values())) < epochs:
+            await self.sifts()
+            expected.take("SIFTING", (await self.truth())["present"])
+            ends = {side: {n: one for n, one in self.sifted(side).items() if n >= first} for side in SIDES}
+        for check in (*verdict.error_checks(ends, expected), *verdict.rate_check(ends["bob"], expected)):
+            assert check.holds, f"{check.what}: {check.numbers}"
+
+    # The end
+
+    async def end(self) -> None:
+        """Stop all; whatever happened, both ends hold the same, and nobody made a mistake."""
+        for side in SIDES:
+            if side in self._running:
+                await self.stop(side)
+        await self.stop("world")
+        same_wherever_both_sifted(self.sifted("alice"), self.sifted("bob"))
+        for name in ("world", *SIDES):
+            for word in ("Traceback", "a mistake in qnoded", "never awaited", "never retrieved"):
+                assert word not in self.log(name), f"{name}'s log says {word!r}"
+
+    async def abandon(self, error: BaseException) -> None:
+        """End all after a failure, and let the failure tell what the programs said."""
+        for program in self._running.values():
+            program.kill()
+            await program.process.wait()
+        for name in ("world", *SIDES):
+            lines = self.log(name).splitlines()[-LAST_LINES:] if (self.stage.folder / f"{name}.log").exists() else []
+            error.add_note("\n".join((f"--- {name} said last:", *lines)))
+
+    def _daemon(self, side: str) -> Daemon:
+        return Daemon(self.stage.sockets[side])
+
+    def _all_run(self) -> None:
+        for program in self._running.values():
+            problem = program.ended_badly()
+            assert problem is None, problem
+
+
+@asynccontextmanager
+async def rigged(*world: str, seed: int = 1, terms: Mapping[str, Any] | None = None) -> AsyncIterator[Rig]:
+    """Start the world, and both daemons with a network between them; at the end all is stopped and compared.
+
+    Parameters
+    ----------
+    world : str
+        Changes of the world of the examples, such as ``"bob.clock.offset_ps=500_000_000_000"``.
+    terms
+        Changes of what both ends agree on; without an interlude every now and then unless it is asked for.
+    """
+    listen_port = free_port()
+    # Not pytest's own folder, whose name may be too long for a socket.
+    with tempfile.TemporaryDirectory(prefix="qnoded-") as name:
+        async with relay("127.0.0.1", listen_port) as network:
+            folder, running = Path(name), {}
+            words = ["world", "--config", str(examples() / "world.toml"), "--listen", "tcp://127.0.0.1:0"]
+            changes = [word for change in world for word in ("--set", change)]
+            running["world"] = await start("world", [*words, "--seed", str(seed), *changes], folder)
+            address = (await ready_line(running["world"], START_S)).removeprefix("ready ")
+            rig = Rig(set_up(folder, address, listen_port, network.port), address, network, running)
+            try:
+                for side in SIDES:
+                    rig.edit(side, terms={"chsh_every_epochs": 0} | dict(terms or {}))
+                    await rig.start(side)
+                yield rig
+                await rig.end()
+            except BaseException as error:
+                await rig.abandon(error)
+                raise
