@@ -18,9 +18,21 @@ A photon ends in a detector. What becomes of it, room by room, in the field's wo
 7.  *Estimation.* ``stages.estimation`` says what the bits are worth: QBER per basis, visibility, CHSH, heralding.
 
 ``stages.calibration`` measures the delays that step 3 subtracts, and ``stages.artefacts`` names detectors that lie.
-``analysis`` walks recorded photons along this path (``qnoded analyze``); ``sim`` makes photons whose truth is known
-(``qnoded simulate``); ``bench`` measures how fast the path is (``qnoded bench``).
 
-Which room does a new line belong in? Knows a photon: ``kernels``. Knows what the numbers mean: ``stages``. Knows a
-file: ``formats``. Knows the order of the offline work: ``analysis``. Speaks to a person: ``cli``.
+The same photon on a live link. A driver (``instruments`` says what it must be; ``qnoded_drivers`` and ``sim.devices``
+are some) gives ``TagBlock``s. ``node.acquisition`` cuts them into ``DetectionEpoch``s in a thread and hands them to the
+link's script, ``exchange.identifying``: one end reveals times and bases (``stages.revealing`` codes them), the other
+tracks the clock and finds the coincidences (``stages.matching``), and both sift. ``exchange.blocks`` gathers sifted
+epochs into blocks that both ends hold; ``exchange.distilling`` makes keys of blocks, ``node.keys`` stores them,
+``node.delivery`` hands them out. ``node.link`` greets the peer and begins anew when anything goes wrong;
+``node.daemon`` starts it all and ends it dark.
+
+``analysis`` walks recorded photons along the path (``qnoded analyze``); ``sim`` makes photons whose truth is known
+(``qnoded simulate``, ``qnoded world``); ``demo`` runs a whole link on one machine (``qnoded demo``); ``bench`` measures
+how fast the path is (``qnoded bench``).
+
+Which room does a new line belong in? Knows a photon: ``kernels``. Knows what the numbers mean: ``stages``. Knows that
+there is a peer: ``exchange``. Knows a network, a thread or the clock on the wall: ``node``. Knows what an instrument
+is: ``instruments``; knows its vendor: a driver. Knows a file of tags: ``formats``. Knows the order of the offline work:
+``analysis``. Speaks to a person: ``cli``.
 """

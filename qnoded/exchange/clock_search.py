@@ -37,7 +37,8 @@ WIDE_EVERY: Final = 3
 """One search in so many is wide, once near ones have failed."""
 FIRST_EFFORT_POINTS: Final = 3e8
 """Points of transforms that the first search may take, two seconds of one core."""
-MOST_EFFORT_POINTS: Final = 3e9
+MOST_EFFORT_POINTS: Final = 1.5e9
+"""Ten seconds of one core: this end's epochs wait meanwhile."""
 GROWTH: Final = 2
 """The next search waits for one part in so many more of the data, and may take this times the effort."""
 

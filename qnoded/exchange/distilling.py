@@ -4,7 +4,7 @@ The corridor of a block: sample, reconcile, verify, compute the length from publ
 discloses is counted: test bits are thrown away, parities and the verification hash are subtracted. What a discarded
 block disclosed is lost with it, and whether it is discarded depends on nothing that stays secret.
 
-A live link has compared its test bits already when a block is closed, and enters at ``alice_tested`` and ``bob_tested``.
+A live link has compared its test bits already when a block is closed: ``alice_tested`` and ``bob_tested`` begin there.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ from qnoded.records import U8
 from qnoded.secret import Secret
 from qnoded.stages.key_length.block import KeyLength, SiftedCounts, block_key_length
 from qnoded.stages.key_length.budget import SecurityBudget
-from qnoded.stages.reconciliation.cascade import SHORTEST_BLOCK
 from qnoded.stages.reconciliation.reconciled import LeakCount, Outcome, ReconciledBlock
 from qnoded.stages.verification import SEED_BYTES as VERIFICATION_SEED_BYTES
 from qnoded.stages.verification import shortest_digest
@@ -198,10 +197,11 @@ def expected_rate(sampled: Sampled) -> float:
 def _refused(sampled: Sampled, agreement: Agreement) -> Discard | None:
     """Return why a block is not worth reconciling, from what both ends know; None if it is."""
     accounts = Accounts(sampled.test_bits + sampled.rest.size, sampled.test_bits, sampled.test_errors, 0, 0, 0, 0, 0)
-    if not sampled.test_bits or sampled.rest.size <= SHORTEST_BLOCK:
+    fewest = reconciling.METHODS[agreement.method].fewest_bits
+    if not sampled.test_bits or sampled.rest.size < fewest:
         advice = (
-            f"{sampled.test_bits:,} test bits and {sampled.rest.size:,} others are too few; "
-            "lengthen the block or raise the share of test bits"
+            f"{sampled.test_bits:,} test bits and {sampled.rest.size:,} others are too few, {agreement.method} takes "
+            f"at least {fewest:,}; lengthen the block or raise the share of test bits"
         )
         return Discard(DiscardReason.NO_LENGTH, advice, accounts, None)
     if sampled.test_errors > agreement.qber_limit * sampled.test_bits:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -19,7 +20,7 @@ from qnoded.exchange.live_messages import (
 )
 from qnoded.exchange.messages import PackedBits
 from qnoded.exchange.own_epochs import between
-from qnoded.exchange.reports import EpochSifted, Reason, Tests
+from qnoded.exchange.reports import EpochSifted, Reason, ServiceMeasured, Tests
 from qnoded.exchange.terms import LinkTerms
 from qnoded.mapping import Mapper
 from qnoded.records import I64, SIDES, U8, DetectionEpoch, Receiver
@@ -94,6 +95,21 @@ class Setup:
         seed = int.from_bytes(randomness(SEED_BYTES), "little")
         policy = MultiClick(self.terms.multi_click)
         return resolve_multi_clicks(epoch, self.terms.window_ps, policy, seed)[0]
+
+    def measured(self, counted: ServiceCounted) -> ServiceMeasured:
+        """Return the counts as matrices; the message does not say their shape, the terms do.
+
+        Raises
+        ------
+        RemoteProtocolError
+            If it does not fit.
+        """
+        shape = len(self.terms.alice_detectors), len(self.terms.bob_detectors)
+        matrix, chance = counted.matrix, counted.accidentals
+        if not matrix.size == chance.size == math.prod(shape):
+            problem = f"{matrix.size} counts of epoch {counted.epoch} arrived, {shape[0]} x {shape[1]} are due"
+            raise RemoteProtocolError(problem)
+        return ServiceMeasured(counted.epoch, matrix.reshape(shape), chance.reshape(shape), counted.displaced_windows)
 
     def tests(self, coincident: Coincident, tests: I64, theirs: U8) -> tuple[Tests, ...]:
         """Return the test bits of each basis and how many of them differ."""

@@ -20,6 +20,11 @@ from qnoded.records import SIDES
 
 ALICE: Final = SIDES[0]
 """Who proposes blocks and interludes."""
+MOST_IN_FLIGHT: Final = 64
+"""Epochs of one end that wait for the peer's answer: 35 seconds, longer than a search for the clock takes."""
+MOST_IN_FLIGHT_BYTES: Final = 1 << 27
+OF_THE_PEER: Final = frozenset({Reason.GAP, Reason.OVERLOAD})
+"""Reasons that lie at the peer's instruments: here they are told as ``REFUSED``."""
 
 
 @dataclass(slots=True)
@@ -114,3 +119,8 @@ def emit_all(reports: Iterable[BlockSifted | EpochDiscarded]) -> Script[None]:
 def discarded(epoch: int, reason: Reason, numbers: str = "") -> Script[None]:
     """Tell that an epoch gives nothing."""
     yield from emit(EpochDiscarded(epoch, reason, numbers or reason.value))
+
+
+def at_peer(reason: Reason) -> Reason:
+    """Return as what this end counts an epoch that the peer discarded."""
+    return Reason.REFUSED if reason in OF_THE_PEER else reason

@@ -69,6 +69,10 @@ class OwnEpochs:
         while len(self._pieces) > 1 and self._pieces[0].stop_ps <= moment_ps:
             self._drop()
 
+    def outruns(self, moment_ps: int) -> bool:
+        """Return whether all that reached up to a moment was dropped."""
+        return self._forgetful and self._pieces[0].start_ps >= moment_ps
+
     def overlapping(self, low_ps: int, high_ps: int) -> tuple[DetectionEpoch, ...]:
         """Return the epochs that reach into a stretch, whole."""
         return tuple(epoch for epoch in self.epochs if epoch.start_ps < high_ps and epoch.stop_ps > low_ps)

@@ -17,7 +17,8 @@ from qnoded.exchange import syndromes
 from qnoded.exchange.effects import Script, compute, demand, receive, send
 from qnoded.exchange.messages import PPB, PackedBits, Parities, ReconciliationOpening
 from qnoded.records import U8
-from qnoded.stages.reconciliation.cascade import Cascade, cascade_plan
+from qnoded.stages.reconciliation.cascade import SHORTEST_BLOCK, Cascade, cascade_plan
+from qnoded.stages.reconciliation.ldpc import FEWEST_PAYLOAD_BITS
 from qnoded.stages.reconciliation.reconciled import ReconciledBlock
 
 Half = Callable[[U8, ReconciliationOpening], Script[tuple[ReconciledBlock, ...]]]
@@ -32,6 +33,8 @@ class Method:
     bob: Half
     two_way: bool
     """Whether bob discloses anything, see ``LeakCount``."""
+    fewest_bits: int
+    """Of a block; a shorter one is not worth its work."""
 
 
 def alice(
@@ -124,6 +127,6 @@ def _stacked(blocks: Sequence[U8], block_bits: int) -> U8:
 
 
 METHODS: Final[dict[str, Method]] = {
-    "cascade": Method(_cascade_alice, _cascade_bob, two_way=True),
-    "ldpc": Method(syndromes.alice, syndromes.bob, two_way=True),
+    "cascade": Method(_cascade_alice, _cascade_bob, two_way=True, fewest_bits=SHORTEST_BLOCK),
+    "ldpc": Method(syndromes.alice, syndromes.bob, two_way=True, fewest_bits=FEWEST_PAYLOAD_BITS),
 }

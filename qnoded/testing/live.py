@@ -186,7 +186,11 @@ class _Link:
                 if isinstance(effect, Send):
                     self._post(end, effect.message)
                 elif isinstance(effect, Compute):
-                    answer = self._run(effect.work)
+                    try:
+                        answer = self._run(effect.work)
+                    except ProtocolError as error:
+                        effect = script.throw(error)
+                        continue
                 elif isinstance(effect, Emit):
                     self._report(end, effect.record)
                 else:

@@ -1,0 +1,227 @@
+"""The matching end of a session, which keeps the clock; the conversation as a whole is told in ``identifying``."""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from qnoded.errors import RemoteProtocolError
+from qnoded.exchange.clock_search import ClockSearch, search, trackable
+from qnoded.exchange.effects import Script, compute, demand, emit, send
+from qnoded.exchange.epoch_work import Randomness, Setup, Told, confirm, identify
+from qnoded.exchange.happenings import Detected, DetectionLost, Happening, KnownClock
+from qnoded.exchange.interlude import Phase
+from qnoded.exchange.link_memory import MOST_IN_FLIGHT, MOST_IN_FLIGHT_BYTES, LinkMemory, at_peer, discarded
+from qnoded.exchange.live_messages import (
+    Confirmation,
+    EpochRefused,
+    EpochSkipped,
+    ResolutionWanted,
+    RevealedEpoch,
+    ServiceCounted,
+    ServiceRevealed,
+)
+from qnoded.exchange.messages import Message
+from qnoded.exchange.own_epochs import OwnEpochs
+from qnoded.exchange.reports import ClockAcquired, ClockTracked, LockLost, Reason
+from qnoded.mapping import Mapper
+from qnoded.stages.revealing import FIRST_RESOLUTION_PS, other_resolution
+from qnoded.stages.synchronization.clock_state import ClockState
+from qnoded.stages.synchronization.tracking import Tracked, bob_span
+from qnoded.units import EPOCH_PS, seconds
+
+MOST_LAG: Final = 8
+"""Epochs for which a search waits until this end's own data have come as far as the revealed ones."""
+
+
+class Matcher:
+    """What the matcher knows, and what it does about each thing that arrives."""
+
+    def __init__(
+        self, setup: Setup, known: KnownClock, over: Mapper, memory: LinkMemory, randomness: Randomness
+    ) -> None:
+        self.waiting: deque[RevealedEpoch | ServiceRevealed] = deque()
+        """Revealed epochs that are not matched yet."""
+        self.told: dict[int, Told] = {}
+        """Matched epochs that the revealer has not confirmed yet."""
+        self._setup, self._over, self._memory, self._randomness = setup, over, memory, randomness
+        self._known: KnownClock | None = known
+        self._search = ClockSearch(setup.terms, known)
+        self._own = OwnEpochs()
+        self._state: ClockState | None = None
+        self._newest: int | None = None
+        self._gathered = 0
+        """Epochs that came since the search began."""
+        self._resolution_ps = FIRST_RESOLUTION_PS
+
+    def take(self, arrived: Message | Happening) -> Script[None]:
+        """Act upon what has arrived."""
+        if isinstance(arrived, (Detected, DetectionLost)):
+            self._own.add(arrived)
+            yield from self._proceed()
+            yield from self._move_controller()
+        elif isinstance(arrived, (RevealedEpoch, ServiceRevealed)):
+            yield from self._revealed(arrived)
+        elif isinstance(arrived, EpochSkipped):
+            yield from self._skipped(arrived)
+        elif isinstance(arrived, Confirmation):
+            yield from self._confirmed(arrived)
+        else:
+            yield from self._memory.take(arrived, self._newest or 0)
+
+    def _revealed(self, revealed: RevealedEpoch | ServiceRevealed) -> Script[None]:
+        demand(
+            revealed.epoch == revealed.start_ps // EPOCH_PS and (self._newest is None or revealed.epoch > self._newest),
+            f"epoch {revealed.epoch} from {revealed.start_ps} ps follows epoch {self._newest}; the order is broken",
+        )
+        self._newest = revealed.epoch
+        self._gathered += 1
+        self.waiting.append(revealed)
+        while len(self.waiting) > MOST_IN_FLIGHT or self._bytes_waiting() > MOST_IN_FLIGHT_BYTES:
+            reason = Reason.NO_LOCK if self._state is None else Reason.LATE
+            yield from self._refuse(self.waiting.popleft().epoch, reason)
+        yield from self._proceed()
+
+    def _skipped(self, skipped: EpochSkipped) -> Script[None]:
+        number = skipped.epoch
+        unsettled = self.told.pop(number, None) is not None or self._newest is None or number > self._newest
+        for revealed in self.waiting:
+            if revealed.epoch == number:
+                self.waiting.remove(revealed)
+                unsettled = True
+                break
+        self._newest = number if self._newest is None else max(self._newest, number)
+        if unsettled:
+            yield from discarded(number, at_peer(skipped.reason), f"the revealer: {skipped.reason.value}")
+
+    def _confirmed(self, confirmation: Confirmation) -> Script[None]:
+        told = self.told.pop(confirmation.epoch, None)
+        demand(told is not None, f"a confirmation of epoch {confirmation.epoch} arrived, which was not told")
+        assert told is not None
+        try:
+            sifted = yield from compute(confirm, told, confirmation, self._setup)
+        except RemoteProtocolError as error:
+            yield from discarded(confirmation.epoch, Reason.GARBLED, str(error))
+            return
+        yield from self._memory.sifted(sifted)
+
+    def _proceed(self) -> Script[None]:
+        """Match what can be matched; without a lock, search when it may help."""
+        while self.waiting and self._own.stop_ps is not None:
+            if self._known is not None:
+                # Asked once, when it is known how long the clock ran free.
+                self._state, self._known = trackable(self._known, self.waiting[0].start_ps, self._setup.terms), None
+            if self._state is None and not (yield from self._searched()):
+                return
+            assert self._state is not None
+            first = self.waiting[0]
+            low_ps, high_ps = bob_span(self._state, first.start_ps, first.start_ps + first.duration_ps)
+            if high_ps > self._own.stop_ps:
+                return
+            self.waiting.popleft()
+            yield from self._match(first, low_ps, high_ps)
+            self._own.forget_before(low_ps)
+
+    def _match(self, revealed: RevealedEpoch | ServiceRevealed, low_ps: int, high_ps: int) -> Script[None]:
+        assert self._state is not None
+        number, state = revealed.epoch, self._state
+        fault = self._own.fault(low_ps, high_ps)
+        if state.last_seen_ps is not None and revealed.start_ps < state.reference_ps - EPOCH_PS:
+            fault = Reason.LATE
+        if fault is not None:
+            yield from self._refuse(number, fault)
+            return
+        phase = self._memory.interludes.phase(number)
+        settling = isinstance(revealed, RevealedEpoch) and (revealed.settling or phase is not Phase.KEY)
+        identified = yield from compute(
+            identify,
+            revealed,
+            self._own.overlapping(low_ps, high_ps),
+            state,
+            self._setup,
+            self._randomness,
+            self._over,
+            settling=settling,
+        )
+        if identified.tracked is not None:
+            yield from self._tracked(number, identified.tracked, revealed.resolution_ps)
+        answer = identified.answer
+        if isinstance(answer, EpochRefused):
+            told_by = identified.tracked.report.sentence if identified.tracked is not None else ""
+            yield from self._refuse(number, answer.reason, "" if settling else told_by)
+            return
+        if identified.told is not None:
+            self.told[number] = identified.told
+            if len(self.told) > MOST_IN_FLIGHT:
+                oldest = next(iter(self.told))
+                del self.told[oldest]
+                yield from discarded(oldest, Reason.LATE, f"{MOST_IN_FLIGHT} epochs later it is not confirmed")
+        yield from send(answer)
+        if isinstance(answer, ServiceCounted):
+            yield from emit(self._setup.measured(answer))
+
+    def _tracked(self, number: int, tracked: Tracked, resolution_ps: int) -> Script[None]:
+        report = tracked.report
+        self._state = tracked.state
+        yield from emit(ClockTracked(number, tracked.state, report))
+        if not report.locked:
+            yield from emit(LockLost(number, report.sentence))
+            self._search.lost(tracked.state)
+            self._state, self._gathered = None, len(self.waiting)
+            return
+        if report.reason is not None or resolution_ps != self._resolution_ps:
+            # Nothing to learn, or revealed before the last change.
+            return
+        wanted = other_resolution(tracked.state.peak_sigma_ps, self._setup.terms.window_ps, resolution_ps)
+        if wanted is not None:
+            self._resolution_ps = wanted
+            yield from send(ResolutionWanted(wanted))
+
+    def _searched(self) -> Script[bool]:
+        """Search for the clock if that is due; return whether there is a lock now."""
+        assert self._own.stop_ps is not None
+        first, last = self.waiting[0], self.waiting[-1]
+        at_ps = (first.start_ps + last.start_ps + last.duration_ps) // 2
+        nearest_ps, farthest_ps = self._search.reach(at_ps)
+        self._own.forget_before(first.start_ps + nearest_ps)
+        while self.waiting and self._own.outruns(self.waiting[0].start_ps + EPOCH_PS + farthest_ps):
+            # What it met has gone already, so it cannot help the search either.
+            yield from self._refuse(self.waiting.popleft().epoch, Reason.NO_LOCK)
+        if not self.waiting:
+            return False
+        where, cold = self._search.where(at_ps)
+        lags = self._own.stop_ps < last.start_ps + last.duration_ps + where.offset_ps
+        if not self._search.due(self._gathered) or (lags and len(self.waiting) < MOST_LAG):
+            return False
+        found = yield from compute(
+            search,
+            tuple(self.waiting),
+            self._own.epochs,
+            where,
+            self._setup.label_bits,
+            self._setup.service_bits,
+            self._search.effort_points,
+            self._search.learnt,
+            self._over,
+            cold=cold,
+        )
+        gathered_s = len(self.waiting) * seconds(EPOCH_PS)
+        yield from emit(ClockAcquired(last.epoch, found.acquisition, gathered_s, found.cold))
+        if found.state is None:
+            self._search.failed(self._gathered)
+            return False
+        self._state = found.state
+        return True
+
+    def _refuse(self, number: int, reason: Reason, numbers: str = "") -> Script[None]:
+        yield from send(EpochRefused(number, reason))
+        yield from discarded(number, reason, numbers)
+
+    def _move_controller(self) -> Script[None]:
+        """Tell where the controller goes, by the revealer's clock as this end knows it."""
+        if self._state is not None and self._own.stop_ps is not None:
+            now_ps = self._own.stop_ps - self._state.offset_ps
+            yield from self._memory.running(now_ps // EPOCH_PS)
+
+    def _bytes_waiting(self) -> int:
+        return sum(revealed.clicks.bits // 8 for revealed in self.waiting)

@@ -1,0 +1,54 @@
+"""What an emulated instrument is: bytes and moments in, bytes out."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from importlib.metadata import entry_points
+from typing import Final
+
+from qnoded.errors import UsageError
+from qnoded.explaining import nearest
+
+GROUP: Final = "qnoded.emulators"
+
+
+class Device(ABC):
+    """An instrument as it hears and speaks; moments are seconds of one clock that never runs backwards."""
+
+    serial: str
+    """Serial number, as it stands in its messages; a fault script may change it."""
+    busy: bool = False
+    """Answer the next message as the instrument does when it cannot now; the device itself clears it."""
+
+    @abstractmethod
+    def switch_on(self, now_s: float) -> None:
+        """Forget everything that the instrument forgets without power: called first, and at each power cycle."""
+
+    @abstractmethod
+    def hear(self, data: bytes, now_s: float) -> list[bytes]:
+        """Take bytes as they arrive, however they are cut; return what it says, message by message."""
+
+    def tick(self, now_s: float) -> list[bytes]:
+        """Return what it says by itself since the last call; called every few milliseconds."""
+        del now_s
+        return []
+
+
+def find_device(driver: str) -> Device:
+    """Return a new emulated instrument for a driver.
+
+    Raises
+    ------
+    UsageError
+        If there is none.
+    """
+    announced = {entry.name: entry for entry in entry_points(group=GROUP)}
+    entry = announced.get(driver)
+    if entry is None:
+        near = nearest(driver, announced)
+        known = f"did you mean {near}?" if near else f"there are {', '.join(sorted(announced)) or 'none'}"
+        problem = f"there is no emulator for {driver!r}; {known}"
+        raise UsageError(problem)
+    device = entry.load()()
+    assert isinstance(device, Device), f"{entry.value} is no Device"
+    return device

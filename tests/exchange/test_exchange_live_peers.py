@@ -1,0 +1,244 @@
+"""A peer that breaks the protocol: each script refuses it by name, and counts what it had in its hands."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from live_streams import TERMS, Ends, photons, receiver
+
+from qnoded.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
+from qnoded.exchange.effects import Compute, Emit, Receive, Script, Send
+from qnoded.exchange.epoch_work import Setup, identify
+from qnoded.exchange.happenings import Detected, DetectionLost, KnownClock
+from qnoded.exchange.identifying import match, reveal
+from qnoded.exchange.interlude import Phase
+from qnoded.exchange.link_memory import MOST_IN_FLIGHT, LinkMemory
+from qnoded.exchange.live_messages import (
+    BlockProposed,
+    Coincidences,
+    Confirmation,
+    EpochRefused,
+    EpochSkipped,
+    InterludeProposed,
+    ResolutionWanted,
+    RevealedEpoch,
+    ServiceCounted,
+)
+from qnoded.exchange.messages import Message, PackedBits, Verdict
+from qnoded.exchange.own_epochs import OwnEpochs
+from qnoded.exchange.reports import EpochDiscarded, InterludePlanned, Reason, ResolutionChosen
+from qnoded.records import ClockModel, DetectionEpoch
+from qnoded.stages.revealing import encode, encode_indices
+from qnoded.stages.synchronization.clock_state import start
+from qnoded.units import EPOCH_PS
+
+NO_INDICES = encode_indices(np.empty(0, np.int64))
+NO_BITS = PackedBits.of(np.empty(0, np.uint8))
+
+
+class Alone:
+    """One script, told by hand what arrives."""
+
+    def __init__(self, script: Script[None]) -> None:
+        self.script = script
+        self.sent: list[Message] = []
+        self.reports: list[object] = []
+        self._perform(next(script))
+
+    def tell(self, arrived: object) -> None:
+        self._perform(self.script.send(arrived))
+
+    def fail(self, error: ProtocolError) -> None:
+        self._perform(self.script.throw(error))
+
+    def discarded(self) -> dict[int, Reason]:
+        return {one.epoch: one.reason for one in self.reports if isinstance(one, EpochDiscarded)}
+
+    def _perform(self, effect: object) -> None:
+        while not isinstance(effect, Receive):
+            answer = None
+            if isinstance(effect, Send):
+                self.sent.append(effect.message)
+            elif isinstance(effect, Compute):
+                try:
+                    answer = effect.work()
+                except ProtocolError as error:
+                    effect = self.script.throw(error)
+                    continue
+            else:
+                assert isinstance(effect, Emit)
+                self.reports.append(effect.record)
+            effect = self.script.send(answer)
+
+
+def revealer(memory: LinkMemory | None = None) -> Alone:
+    memory = memory or LinkMemory.of(TERMS, "alice")
+    chance = random.Random(1).randbytes
+    return Alone(reveal(TERMS, "alice", receiver("alice"), Ends().session(0), memory=memory, randomness=chance))
+
+
+def matcher() -> Alone:
+    session, memory = Ends().session(0), LinkMemory.of(TERMS, "bob")
+    known = KnownClock(None, same_streams=False, offset_ps=session.host_offset_ps)
+    return Alone(match(TERMS, "bob", receiver("bob"), session, known, map, memory=memory))
+
+
+def epochs(end: int) -> list[Detected]:
+    events, _ = photons(4.0)
+    return [event[2] for event in events if event[1] == end and isinstance(event[2], Detected)]
+
+
+def number(detected: Detected) -> int:
+    return detected.epoch.start_ps // EPOCH_PS
+
+
+def told(epoch: int) -> Coincidences:
+    return Coincidences(epoch, 0, 0.0, NO_INDICES, NO_INDICES, NO_BITS, bytes(32))
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        (told(9), "not revealed yet"),
+        (EpochRefused(9, Reason.LATE), "not revealed yet"),
+        (ServiceCounted(1, np.zeros(3, np.int64), np.zeros(3, np.int64), 2), "3 counts"),
+        (Confirmation(1, NO_BITS, bytes(32)), "Confirmation arrived at alice"),
+        (Verdict(True), "Verdict arrived at alice"),
+        (BlockProposed(0, "s", np.ones(1, np.int64), bytes(32)), "BlockProposed arrived at alice"),
+        (InterludeProposed(9, 11, 19, 21), "InterludeProposed arrived at alice"),
+    ],
+)
+def test_a_revealer_refuses_what_has_no_place(message: Message, words: str) -> None:
+    alone = revealer()
+    first = epochs(0)[0]
+    alone.tell(first)
+    with pytest.raises(RemoteProtocolError, match=words):
+        alone.tell(message)
+    assert alone.discarded() == {number(first): Reason.PEER_LOST}
+
+
+def test_an_answer_that_fits_nothing_is_garbled_and_one_that_comes_too_late_is_left_out() -> None:
+    alone = revealer()
+    first = epochs(0)[0]
+    alone.tell(first)
+    alone.tell(told(number(first)))
+    assert alone.discarded() == {number(first): Reason.GARBLED}
+    assert alone.sent[-1] == EpochSkipped(number(first), Reason.GARBLED)
+    alone.tell(told(number(first)))
+    alone.tell(EpochRefused(number(first), Reason.LATE))
+    assert len(alone.reports) == 2  # what revealing cost, and the discard
+
+
+def test_coincidences_of_an_interlude_are_refused() -> None:
+    memory = LinkMemory.of(TERMS, "alice")
+    alone = revealer(memory)
+    first = epochs(0)[0]
+    alone.tell(first)
+    memory.interludes.planned = InterludePlanned(0, 1, 50, 60)
+    assert memory.interludes.phase(number(first)) is Phase.SERVICE
+    with pytest.raises(RemoteProtocolError, match="belongs to an interlude"):
+        alone.tell(told(number(first)))
+
+
+def test_a_revealer_gives_up_what_nobody_answers() -> None:
+    alone = revealer()
+    first = epochs(0)[0].epoch
+    short = DetectionEpoch(first.detector[:50].copy(), first.tag_ps[:50] - first.start_ps, 0, EPOCH_PS)
+    for place in range(MOST_IN_FLIGHT + 3):
+        start_ps = place * EPOCH_PS
+        moved = DetectionEpoch(short.detector, short.tag_ps + start_ps, start_ps, start_ps + EPOCH_PS)
+        alone.tell(Detected(moved))
+    assert alone.discarded() == {0: Reason.LATE, 1: Reason.LATE, 2: Reason.LATE}
+    assert [one.epoch for one in alone.sent if isinstance(one, EpochSkipped)] == [0, 1, 2]
+    alone.tell(told(1))
+    with pytest.raises(LocalProtocolError, match="new session"):
+        alone.tell(DetectionLost(0, EPOCH_PS, Reason.GAP.value))
+
+
+def test_the_resolution_is_the_matchers_to_choose() -> None:
+    alone = revealer()
+    first, second = epochs(0)[:2]
+    alone.tell(first)
+    alone.tell(ResolutionWanted(32))
+    assert ResolutionChosen(number(first) + 1, 32) in alone.reports
+    alone.tell(second)
+    assert [one.resolution_ps for one in alone.sent if isinstance(one, RevealedEpoch)] == [128, 32]
+
+
+def revealed() -> list[RevealedEpoch]:
+    alone = revealer()
+    for one in epochs(0):
+        alone.tell(one)
+    return [message for message in alone.sent if isinstance(message, RevealedEpoch)]
+
+
+def test_a_matcher_refuses_what_has_no_place() -> None:
+    first, second, *_ = revealed()
+    for messages, words in [
+        ([second, first], "the order is broken"),
+        ([replace(first, epoch=first.epoch + 1)], "the order is broken"),
+        ([Confirmation(1, NO_BITS, bytes(32))], "was not told"),
+        ([told(1)], "Coincidences arrived at bob"),
+        ([Verdict(True)], "Verdict arrived at bob"),
+    ]:
+        alone = matcher()
+        *good, bad = messages
+        for message in good:
+            alone.tell(message)
+        with pytest.raises(RemoteProtocolError, match=words):
+            alone.tell(bad)
+        assert set(alone.discarded().values()) <= {Reason.PEER_LOST}
+        assert len(alone.discarded()) == len(good)
+
+
+def test_a_label_that_is_no_basis_is_garbled() -> None:
+    """Three bases take two bits, and the fourth label means nothing."""
+    terms = replace(TERMS, alice_detectors=("H", "D", "R"), bob_detectors=("H", "D", "R"))
+    setup = Setup.of(terms, "bob", terms.receiver("bob"), "alice")
+    first = epochs(0)[0].epoch
+    labels = np.full(256, 3, np.uint8)
+    coded = encode(first, labels, setup.label_bits, 128)
+    message = RevealedEpoch(number(Detected(first)), first.start_ps, EPOCH_PS, 128, False, coded)
+    state = start(ClockModel(first.start_ps, 0, 0.0), 150.0, 1e4)
+    found = identify(message, (), state, setup, random.Random(1).randbytes, map, settling=False)
+    assert found.answer == EpochRefused(message.epoch, Reason.GARBLED)
+    assert found.tracked is None
+
+
+def test_skipping_twice_or_after_an_answer_counts_once() -> None:
+    alone = matcher()
+    first, *_ = revealed()
+    alone.tell(first)
+    for _ in range(2):
+        alone.tell(EpochSkipped(first.epoch, Reason.LATE))
+    alone.tell(EpochSkipped(first.epoch + 1, Reason.GAP))
+    assert [one.epoch for one in alone.reports if isinstance(one, EpochDiscarded)] == [first.epoch, first.epoch + 1]
+    assert alone.discarded() == {first.epoch: Reason.LATE, first.epoch + 1: Reason.REFUSED}
+
+
+def epoch(start: int, clicks: int = 1) -> Detected:
+    start_ps = start * EPOCH_PS
+    tag_ps = np.full(clicks, start_ps + 5, np.int64)
+    return Detected(DetectionEpoch(np.zeros(clicks, np.uint8), tag_ps, start_ps, start_ps + EPOCH_PS))
+
+
+def test_own_epochs_know_their_holes_and_their_bounds() -> None:
+    own = OwnEpochs()
+    assert own.fault(0, 1) is Reason.PEER_LOST
+    own.add(epoch(3))
+    own.add(epoch(5))
+    own.add(DetectionLost(6 * EPOCH_PS, 7 * EPOCH_PS, Reason.OVERLOAD.value))
+    assert (own.start_ps, own.stop_ps, len(own)) == (3 * EPOCH_PS, 7 * EPOCH_PS, 4)
+    faults = [own.fault(place * EPOCH_PS, (place + 1) * EPOCH_PS) for place in (2, 3, 4, 5, 6)]
+    assert faults == [Reason.PEER_LOST, None, Reason.GAP, None, Reason.OVERLOAD]
+    with pytest.raises(LocalProtocolError, match="new session"):
+        own.add(epoch(6))
+    own.forget_before(100 * EPOCH_PS)
+    assert len(own) == 1
+    assert own.fault(3 * EPOCH_PS, 4 * EPOCH_PS) is Reason.LATE
+    for place in range(7, 80):
+        own.add(epoch(place))
+    assert own.start_ps == 16 * EPOCH_PS
