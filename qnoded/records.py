@@ -132,6 +132,8 @@ def joined(epochs: Sequence[DetectionEpoch]) -> DetectionEpoch:
     """Return the clicks of following epochs of one side as one epoch."""
     if not epochs:
         return DetectionEpoch(np.empty(0, np.uint8), np.empty(0, np.int64), 0, 0)
+    if len(epochs) == 1:
+        return epochs[0]
     return DetectionEpoch(
         np.concatenate([epoch.detector for epoch in epochs]),
         np.concatenate([epoch.tag_ps for epoch in epochs]),
@@ -175,13 +177,23 @@ class ClockModel:
 
 
 @dataclass(frozen=True, slots=True)
-class CoincidenceIndex:
+class MatchedClicks:
     """Which click of alice met which click of bob; each click is used at most once."""
 
     alice: U32
     """uint32[n], index into alice's epoch, ascending."""
     bob: U32
     """uint32[n], index into bob's epoch, ascending."""
+
+    def __post_init__(self) -> None:
+        frozen(self.alice)
+        frozen(self.bob)
+
+
+@dataclass(frozen=True, slots=True)
+class CoincidenceIndex(MatchedClicks):
+    """The clicks that met, counted by detector, and what chance alone would have let meet."""
+
     matrix: I64
     """int64[len(alice receiver), len(bob receiver)], coincidences per pair of detectors."""
     displaced: I64

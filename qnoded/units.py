@@ -30,8 +30,8 @@ def seconds(duration_ps: int) -> float:
     return duration_ps / PS_PER_S
 
 
-def tick(text: str) -> Fraction:
-    """Read a tick in picoseconds, written ``"625/8"``, ``"78.125"`` or ``"1"``, exactly.
+def tick(text: str, what: str = "tick") -> Fraction:
+    """Read a tick or another period in picoseconds, written ``"625/8"``, ``"78.125"`` or ``"1"``, exactly.
 
     Raises
     ------
@@ -42,7 +42,7 @@ def tick(text: str) -> Fraction:
         numerator, _, denominator = text.strip().partition("/")
         if Fraction(denominator or "1") > 0 and Fraction(numerator) > 0:
             return Fraction(numerator) / Fraction(denominator or "1")
-    problem = f"tick of {text!r} ps cannot be read; write a positive number or ratio such as 1, 78.125 or 625/8"
+    problem = f"{what} of {text!r} ps cannot be read; write a positive number or ratio such as 1, 78.125 or 625/8"
     raise UsageError(problem)
 
 

@@ -11,11 +11,11 @@ from qnoded.analysis.alignment import AlignedEpoch
 from qnoded.kernels.tagging import CHANNELS, count_channels
 from qnoded.mapping import Mapper
 from qnoded.records import I64, ClockModel, DetectionEpoch, Receiver, SiftedEpoch
-from qnoded.stages.coincidence import all_pairs, displaced_pairs, find
+from qnoded.stages.coincidence import count_and_match, displaced_pairs
 from qnoded.stages.differences import TimeDifferences, time_differences
 from qnoded.stages.sifting import sift
 from qnoded.stages.synchronization.tracking import TrackingReport
-from qnoded.stages.tagging import MultiClick, MultiClicks, resolve_multi_clicks
+from qnoded.stages.tagging import MultiClick, MultiClicks, list_multi_clicks
 
 DIFFERENCE_PAIRS: Final = 4000
 """Pairs of an epoch whose time differences are listed for the window recommendation and the plots."""
@@ -69,18 +69,19 @@ def measure(
     """
     alice, bob = aligned.alice, aligned.bob
     shape = len(receivers[0]), len(receivers[1])
-    one_alice, many_alice = resolve_multi_clicks(alice, window_ps, multi_click, seed)
-    one_bob, many_bob = resolve_multi_clicks(bob, window_ps, multi_click, seed + 1)
-    index = find(one_alice, one_bob, window_ps, shape, displacements_ps=(), over=over)
+    left_out_alice, many_alice = list_multi_clicks(alice, window_ps, multi_click, seed)
+    left_out_bob, many_bob = list_multi_clicks(bob, window_ps, multi_click, seed + 1)
+    left_out = left_out_alice, left_out_bob
+    pairs, matched = count_and_match(alice, bob, window_ps, shape, left_out=left_out, over=over)
     return EpochResult(
         start_ps=alice.start_ps,
         stop_ps=alice.stop_ps,
         live_ps=aligned.live_ps,
-        pairs=all_pairs(alice, bob, window_ps, shape, over=over),
+        pairs=pairs,
         displaced=displaced_pairs(alice, bob, window_ps, shape, displacements_ps, over=over),
         alice_clicks=_counts(alice, shape[0]),
         bob_clicks=_counts(bob, shape[1]),
-        sifted=sift(index, one_alice, one_bob, *receivers),
+        sifted=sift(matched, alice, bob, *receivers),
         multi_clicks=(many_alice, many_bob),
         clock=aligned.clock,
         tracking=aligned.tracking,

@@ -10,10 +10,14 @@ from typing import Final
 from qnoded.errors import UsageError
 from qnoded.settings import ChannelMap, load_channel_map
 from qnoded.stages.tagging import MultiClick
-from qnoded.units import PS_PER_S, tick
+from qnoded.units import PS_PER_MS, PS_PER_S, tick
 
 LATEST_PS: Final = 2**62
 """Times and offsets beyond this cannot be subtracted from each other within int64."""
+
+
+LONGEST_PULSE_PERIOD_PS: Final = PS_PER_MS
+"""1 kHz. Accidentals are counted some periods away, where rates must still be the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +49,8 @@ class AnalysisOptions:
     window_ps: int | None = None
     """Full width of the coincidence window; None: three times the width of the measured peak."""
     multi_click: MultiClick = MultiClick.RANDOM
+    pulse_period_ps: Fraction | None = None
+    """Of a pulsed source, in alice's clock: accidentals are counted a whole number of pulses away."""
     clock: ClockOptions = ClockOptions()
     sifted: Path | None = None
     """Folder for the sifted bits of both sides."""
@@ -58,6 +64,7 @@ def options_from(
     columns: str | None = None,
     window_ps: int | None = None,
     multi_click: str = "random",
+    pulse_period_ps: str | None = None,
     offset_ps: int | None = None,
     frequency_error: float | None = None,
     offset_range_s: float = 0.5,
@@ -77,6 +84,13 @@ def options_from(
     if window_ps is None and channel_map is not None:
         window_ps = channel_map.window_ps
     _demand(window_ps is None or 0 < window_ps <= PS_PER_S // 1000, "--window-ps", window_ps, "from 1 to 10**9 ps")
+    pulse_ps = tick(pulse_period_ps, "pulse period") if pulse_period_ps is not None else None
+    _demand(
+        pulse_ps is None or 1 <= pulse_ps <= LONGEST_PULSE_PERIOD_PS,
+        "--pulse-period-ps",
+        pulse_period_ps,
+        "from 1 to 10**9 ps",
+    )
     _demand(offset_ps is None or abs(offset_ps) <= LATEST_PS, "--offset-ps", offset_ps, "within 2**62 ps (53 days)")
     _demand(0 <= offset_range_s <= 3600, "--offset-range-s", offset_range_s, "from 0 to 3600 s")
     _demand(0 <= frequency_range <= 1e-3, "--frequency-range", frequency_range, "from 0 to 1e-3")
@@ -94,6 +108,7 @@ def options_from(
         columns=columns,
         window_ps=window_ps,
         multi_click=MultiClick(multi_click),
+        pulse_period_ps=pulse_ps,
         clock=ClockOptions(
             offset_ps=offset_ps or 0,
             frequency_error=frequency_error or 0.0,

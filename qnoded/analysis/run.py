@@ -122,11 +122,11 @@ def _window_ps(survey: Survey, tick_ps: Fraction) -> int:
     return ceil(widest_ps / WINDOW_STEP_PS) * WINDOW_STEP_PS
 
 
-def _displacements_ps(first: AlignedEpoch, window_ps: int) -> tuple[int, ...]:
+def _displacements_ps(first: AlignedEpoch, window_ps: int, pulse_period_ps: Fraction | None) -> tuple[int, ...]:
     """Return where accidentals are counted: in more windows where they are rare."""
     span_ps = max(first.alice.stop_ps - first.alice.start_ps, 1)
     expected = len(first.alice) * len(first.bob) * window_ps / span_ps
-    return displacements(window_ps, 1 if expected > MANY_ACCIDENTALS else MORE_WINDOWS)
+    return displacements(window_ps, 1 if expected > MANY_ACCIDENTALS else MORE_WINDOWS, pulse_period_ps)
 
 
 def silent(fraction: float, words: str) -> None:
@@ -205,7 +205,7 @@ def analyze(
         sifted = stack.enter_context(SiftedFiles(options.sifted, recordings))
         if survey.clock.locked:
             for aligned in walk:
-                displacements_ps = displacements_ps or _displacements_ps(aligned, window_ps)
+                displacements_ps = displacements_ps or _displacements_ps(aligned, window_ps, options.pulse_period_ps)
                 epoch = measure(
                     aligned,
                     (survey.alice, survey.bob),

@@ -44,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tick-ps", metavar="R", help="time unit of a recording that does not know it, such as 625/8")
     parser.add_argument("--columns", help="columns of a text recording, such as channel,time")
     parser.add_argument("--window-ps", metavar="N", type=whole, help="full width of the coincidence window")
+    parser.add_argument("--pulse-period-ps", metavar="R", help="period of a pulsed source, such as 12500 or 1000000/76")
     parser.add_argument(
         "--multi-click",
         choices=("random", "discard"),
@@ -78,6 +79,7 @@ def run(args: argparse.Namespace) -> int:
         columns=args.columns,
         window_ps=args.window_ps,
         multi_click=args.multi_click,
+        pulse_period_ps=args.pulse_period_ps,
         offset_ps=args.offset_ps,
         frequency_error=args.frequency_error,
         offset_range_s=args.offset_range_s,

@@ -1,7 +1,7 @@
 """Clicks that must not count: those within a detector's dead time, and those of several detectors at once.
 
-Both filters stream: what they must remember is an array or a remainder that the caller keeps from block to block,
-and any chunking gives the same clicks.
+The dead-time filter streams: what it must remember is an array that the caller keeps from block to block, and any
+chunking gives the same clicks. Clicks at once are resolved an epoch at a time.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from typing import Any, Final
 import numpy as np
 from numba import types
 
-from qnoded.kernels.compiling import I64_IN, I64_OUT, U8_IN, U8_OUT, kernel
-from qnoded.records import I64, U8
+from qnoded.kernels.compiling import I64_IN, I64_OUT, U8_IN, U8_OUT, U32_IN, U32_OUT, kernel
+from qnoded.records import I64, U8, U32
 
 STRETCH: Final = 64
 """Clicks that are looked at together for the absence of clusters: eight vectors of times, seldom with a cluster."""
@@ -32,7 +32,7 @@ DISCARD: Final = 1
 """Policy: no click of the cluster is kept. Simple, but a door for attacks that provoke double clicks."""
 
 CLUSTERS: Final = 0
-"""Place of the number of multi-click clusters in the counts of ``resolve_multi_clicks``."""
+"""Place of the number of multi-click clusters in the counts of ``list_multi_clicks``."""
 DROPPED: Final = 1
 """Place of the number of clicks that it dropped."""
 COUNTS: Final = 2
@@ -89,13 +89,48 @@ def _splitmix64(counter: np.uint64) -> np.uint64:
     return mixed
 
 
-@kernel(tuple_of(types.int64, 2), I64_IN, U8_IN, types.int64, types.int64, types.uint64, types.boolean,
-        I64_OUT, U8_OUT, I64_OUT)  # fmt: skip
-def resolve_multi_clicks(
-    tag_ps: I64, detector: U8, window_ps: int, policy: int, seed: int, finish: bool, kept_ps: I64, kept_detector: U8,
-    counts: I64,
-) -> tuple[int, int]:  # fmt: skip
-    """Resolve clusters of clicks of different detectors of one node.
+@kernel(types.uint64, I64_IN, types.int64, types.uint64)
+def _next_near(tag_ps: I64, window_ps: int, n: np.uint64) -> np.uint64:
+    """Return the first place from ``n`` on whose click has the next one within the window, or the last click's."""
+    last, one, stretch = U64(tag_ps.size - 1), U64(1), U64(STRETCH)
+    # Clusters are rare: stretches without one are tested a vector at a time.
+    while n + stretch <= last:
+        near = U64(0)
+        for k in range(n, n + stretch):
+            near |= U64(tag_ps[k + one] - tag_ps[k] <= window_ps)
+        if near:
+            break
+        n += stretch
+    while n < last and tag_ps[n + one] - tag_ps[n] > window_ps:
+        n += one
+    return n
+
+
+@kernel(types.uint64, U8_IN, types.uint64, types.uint64, types.uint64, I64_OUT)
+def _survivor(detector: U8, first: np.uint64, after: np.uint64, random: np.uint64, marks: I64) -> np.uint64:
+    """Return the first click of a cluster's detector that is drawn; ``marks`` is int64[LABELS], zero, and left so."""
+    detectors = U64(0)
+    for n in range(first, after):
+        detectors += U64(marks[detector[n]] == 0)
+        marks[detector[n]] = 1
+    # The upper 32 bits times their number, shifted down: uniform to a part in 2**32 / detectors.
+    chosen = ((random >> U64(32)) * detectors) >> U64(32)
+    survivor = first
+    for n in range(first, after):
+        # Each label that is met for the first time takes its mark off again.
+        if marks[detector[n]]:
+            marks[detector[n]] = 0
+            if chosen == U64(0):
+                survivor = U64(n)
+            chosen -= U64(1)
+    return survivor
+
+
+@kernel(types.int64, I64_IN, U8_IN, types.int64, types.int64, types.uint64, U32_OUT, I64_OUT)
+def list_multi_clicks(
+    tag_ps: I64, detector: U8, window_ps: int, policy: int, seed: int, left_out: U32, counts: I64
+) -> int:
+    """List the clicks that must not count because other detectors of the node clicked at the same time.
 
     A cluster is a click with all that follow it within the window. Clusters of one detector alone are kept whole: they
     are the dead-time filter's business. Of another the first click of one detector is kept, each detector as likely as
@@ -104,80 +139,68 @@ def resolve_multi_clicks(
 
     Parameters
     ----------
-    tag_ps : int64[n], ps, ascending
+    tag_ps : int64[n], ps, ascending; n below 2**32
     detector : uint8[n]
     window_ps : largest distance from the first click of a cluster, ps; two clicks that can meet the same click of
         the peer are at most a full coincidence window apart. Negative: every click stands alone.
     policy : ``KEEP_RANDOM`` or ``DISCARD``
     seed : uint64
-    finish : no clicks will follow, so that the last cluster is complete
-    kept_ps, kept_detector : int64[>= n], uint8[>= n], filled
+    left_out : uint32[>= n], filled with the indices of these clicks, ascending
     counts : int64[COUNTS], added to: ``CLUSTERS``, ``DROPPED``
 
     Returns
     -------
-    (int, int)
-        Clicks kept, and clicks consumed. The clicks ``tag_ps[consumed:]`` are a cluster that may not be complete: put
-        them in front of the next block.
+    int
+        Clicks listed.
 
     See Also
     --------
     tests.kernels.test_kernel_filtering.resolve_plainly : the plain twin.
     """
-    size = U64(tag_ps.size)
-    first, kept = U64(0), U64(0)
-    # The cluster, by the number of its first click plus 1, in which each label was seen last.
-    seen_in = np.zeros(LABELS, np.int64)
+    size, listed, first = U64(tag_ps.size), U64(0), U64(0)
+    marks = np.zeros(LABELS, np.int64)
     while first < size:
-        # Clusters are rare: stretches without one are tested and copied a vector at a time.
-        while first + U64(STRETCH) < size:
-            near = U64(0)
-            for n in range(first, first + U64(STRETCH)):
-                near |= U64(tag_ps[n + U64(1)] - tag_ps[n] <= window_ps)
-            if near:
-                # Before the next test: most of what is left of the stretch would fail it again, click after click.
-                while tag_ps[first + U64(1)] - tag_ps[first] > window_ps:
-                    kept_ps[kept] = tag_ps[first]
-                    kept_detector[kept] = detector[first]
-                    kept += U64(1)
-                    first += U64(1)
-                break
-            for n in range(U64(STRETCH)):
-                kept_ps[kept + n] = tag_ps[first + n]
-                kept_detector[kept + n] = detector[first + n]
-            kept += U64(STRETCH)
-            first += U64(STRETCH)
-        start_ps = tag_ps[first]
-        after = first + U64(1)
+        first = _next_near(tag_ps, window_ps, first)
+        start_ps, after = tag_ps[first], first + U64(1)
         mixed = False
         while after < size and tag_ps[after] - start_ps <= window_ps:
             mixed |= detector[after] != detector[first]
             after += U64(1)
-        if after == size and not finish:
-            break
-        begin, end = first, after
         if mixed:
-            clicks = after - first
+            survivor = after
+            if policy != DISCARD:
+                random = _splitmix64(seed ^ _splitmix64(U64(start_ps)))
+                survivor = _survivor(detector, first, after, random, marks)
             counts[CLUSTERS] += 1
-            if policy == DISCARD:
-                end = begin
-            else:
-                detectors = U64(0)
-                for n in range(first, after):
-                    detectors += U64(seen_in[detector[n]] != S64(first) + 1)
-                    seen_in[detector[n]] = S64(first) + 1
-                # The upper 32 bits times their number, shifted down: uniform to a part in 2**32 / detectors.
-                chosen = ((_splitmix64(seed ^ _splitmix64(U64(start_ps))) >> U64(32)) * detectors) >> U64(32)
-                # Each label that is met for the first time takes its mark off again.
-                while seen_in[detector[begin]] == 0 or chosen:
-                    chosen -= U64(seen_in[detector[begin]] != 0)
-                    seen_in[detector[begin]] = 0
-                    begin += U64(1)
-                end = begin + U64(1)
-            counts[DROPPED] += S64(clicks - (end - begin))
-        for n in range(begin, end):
-            kept_ps[kept] = tag_ps[n]
-            kept_detector[kept] = detector[n]
-            kept += U64(1)
+            for n in range(first, after):
+                left_out[listed] = np.uint32(n)
+                listed += U64(n != survivor)
+                counts[DROPPED] += S64(n != survivor)
         first = after
-    return S64(kept), S64(first)
+    total: int = S64(listed)
+    return total
+
+
+@kernel(types.void, I64_IN, U8_IN, U32_IN, I64_OUT, U8_OUT)
+def leave_out(tag_ps: I64, detector: U8, left_out: U32, kept_ps: I64, kept_detector: U8) -> None:
+    """Copy all clicks but those listed.
+
+    Parameters
+    ----------
+    tag_ps : int64[n], ps
+    detector : uint8[n]
+    left_out : uint32[k], ascending indices
+    kept_ps, kept_detector : int64[n - k], uint8[n - k], filled
+
+    See Also
+    --------
+    numpy.delete : the plain twin.
+    """
+    begin, kept = U64(0), U64(0)
+    for k in range(U64(left_out.size) + U64(1)):
+        end = U64(left_out[k]) if k < U64(left_out.size) else U64(tag_ps.size)
+        for n in range(end - begin):
+            kept_ps[kept + n] = tag_ps[begin + n]
+            kept_detector[kept + n] = detector[begin + n]
+        kept += end - begin
+        begin = end + U64(1)

@@ -1,15 +1,19 @@
-"""Peaks of time differences: list the close pairs of clicks, and centre a peak that stands on a floor."""
+"""Peaks of time differences: list the close pairs of clicks, find where they crowd, and centre a peak on a floor."""
 
 from __future__ import annotations
 
 from math import exp, pi, sqrt
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numba import types
 
 from qnoded.kernels.compiling import F64_IN, F64_OUT, I64_IN, I64_OUT, U8_IN, U8_OUT, kernel
 from qnoded.records import F64, I64, U8
+
+S64: Final[Any] = np.int64
+tuple_of: Final[Any] = types.UniTuple
+"""Any to the type checker: the arithmetic of a kernel is numba's, and numba has no annotations here."""
 
 PEAK_FIGURES: Final = 4
 """Numbers of ``centre_peak``: centre, standard deviation, share in the peak, information on the centre."""
@@ -91,6 +95,35 @@ def list_close_pairs(
             listed += np.uint64(1)
             m += np.uint64(1)
     return int(listed)
+
+
+@kernel(tuple_of(types.int64, 2), I64_IN, types.int64)
+def fullest_window(delay_ps: I64, width_ps: int) -> tuple[int, int]:
+    """Find the window ``delay_ps[first] <= delay < delay_ps[first] + width`` with most time differences.
+
+    Parameters
+    ----------
+    delay_ps : int64[n], ps, ascending
+    width_ps : int64, ps, above 0
+
+    Returns
+    -------
+    (int, int)
+        The first difference in it, of equally full windows in the earliest, and how many it holds.
+
+    See Also
+    --------
+    tests.kernels.test_kernel_peaks.fullest_plainly : the plain twin.
+    """
+    first = fullest = most = np.uint64(0)
+    for n in range(np.uint64(delay_ps.size)):
+        # The window grows by what still fits and otherwise moves on, so it is never less full than the fullest.
+        if delay_ps[n] - delay_ps[first] < width_ps:
+            fullest = first
+            most += np.uint64(1)
+        else:
+            first += np.uint64(1)
+    return S64(fullest), S64(most)
 
 
 @kernel(

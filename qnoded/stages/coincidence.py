@@ -11,10 +11,11 @@ different epochs, which happens to about one pair in ``epoch / jitter``, one in 
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import partial
 from itertools import pairwise
+from math import ceil
 from typing import Final
 
 import numpy as np
@@ -24,7 +25,7 @@ from qnoded.kernels.accidentals import tally_displaced
 from qnoded.kernels.matching import BANKS, SLACK, cut, match, tally
 from qnoded.kernels.pairing import tally_all_pairs
 from qnoded.mapping import Mapper
-from qnoded.records import I64, U32, CoincidenceIndex, DetectionEpoch
+from qnoded.records import I64, U32, CoincidenceIndex, DetectionEpoch, MatchedClicks
 from qnoded.units import PS_PER_US
 
 DISPLACEMENT_PS: Final = PS_PER_US
@@ -42,6 +43,9 @@ work grows as the clicks times their partners."""
 
 LARGEST_EPOCH: Final = 2**32 - 1
 """Clicks that a uint32 index can name."""
+
+NOTHING: Final[U32] = np.empty(0, np.uint32)
+"""No click."""
 
 
 def find(
@@ -81,33 +85,32 @@ def find(
     shifts_ps = _shifts(displacements_ps, window_ps)
     half_ps = window_ps // 2
     places = _places(alice.tag_ps, bob_link.tag_ps, half_ps)
-    # Slices list their pairs in a few short arrays that stay in cache; the whole list is touched only where it is full.
-    longest = max(stop[0] - start[0] for start, stop in pairwise(places)) + SLACK
-    spare: list[tuple[U32, U32]] = []
-    work = partial(_find_slice, alice, bob_link, half_ps, shifts_ps, shape, spare, longest)
-    most = min(len(alice), len(bob_link))
-    found_alice, found_bob = np.empty(most, np.uint32), np.empty(most, np.uint32)
+    lists = _Lists(places, min(len(alice), len(bob_link)))
+    work = partial(_find_slice, alice, bob_link, half_ps, shifts_ps, shape, lists)
     matrix, displaced = np.zeros(shape, np.int64), np.zeros(shape, np.int64)
-    found = outside = 0
+    outside = 0
     for part in over(work, places[:-1], places[1:]):
-        found_alice[found : found + part.count] = part.found[0][: part.count]
-        found_bob[found : found + part.count] = part.found[1][: part.count]
-        spare.append(part.found)
-        found += part.count
+        lists.take(part.found, part.count)
         outside += part.outside
         matrix += part.matrix
         displaced += part.displaced
     _check_labels(outside, shape)
-    return CoincidenceIndex(found_alice[:found], found_bob[:found], matrix, displaced, len(displacements_ps), window_ps)
+    return CoincidenceIndex(*lists.filled(), matrix, displaced, len(displacements_ps), window_ps)
 
 
-def displacements(window_ps: int, each_side: int = 1) -> tuple[int, ...]:
+def displacements(window_ps: int, each_side: int = 1, pulse_period_ps: Fraction | None = None) -> tuple[int, ...]:
     """Return where accidental windows stand, ps on the axis of ``bob - alice``: on both sides, since rates drift.
 
-    More windows know rare accidentals better; two are enough where there are many.
+    Parameters
+    ----------
+    window_ps : full width of the coincidence window, ps
+    each_side : how many; more know rare accidentals better, one is enough where there are many
+    pulse_period_ps : of a pulsed source, ps: between its pulses nobody clicks, and the chance is that of other pulses
     """
-    displacement_ps = max(DISPLACEMENT_PS, DISPLACEMENT_WINDOWS * window_ps)
-    return tuple(place * displacement_ps for place in range(-each_side, each_side + 1) if place)
+    displacement_ps = Fraction(max(DISPLACEMENT_PS, DISPLACEMENT_WINDOWS * window_ps))
+    if pulse_period_ps is not None:
+        displacement_ps = ceil(displacement_ps / pulse_period_ps) * pulse_period_ps
+    return tuple(round(place * displacement_ps) for place in range(-each_side, each_side + 1) if place)
 
 
 def all_pairs(
@@ -127,16 +130,54 @@ def all_pairs(
     int64[shape]
         Pairs per pair of detectors.
     """
+    return count_and_match(alice, bob_link, window_ps, shape, over=over)[0]
+
+
+def count_and_match(
+    alice: DetectionEpoch,
+    bob_link: DetectionEpoch,
+    window_ps: int,
+    shape: tuple[int, int],
+    *,
+    left_out: tuple[U32, U32] = (NOTHING, NOTHING),
+    over: Mapper = map,
+) -> tuple[I64, MatchedClicks]:
+    """Count all pairs within the window, and in the same pass find the one-to-one coincidences for the bits.
+
+    Parameters
+    ----------
+    alice, bob_link, window_ps, shape, over : as for ``all_pairs``
+    left_out : ascending indices of the clicks of each side that are counted but give no bit, uint32, as
+        ``tagging.list_multi_clicks`` gives them
+
+    Returns
+    -------
+    (int64[shape], MatchedClicks)
+        What ``all_pairs`` counts, and what ``find`` would find of the clicks that are not left out.
+    """
     _check(alice, bob_link, window_ps, shape)
     _check_density(bob_link, window_ps)
+    half_ps = window_ps // 2
+    places = _places(alice.tag_ps, bob_link.tag_ps, half_ps)
+    lists = _Lists(places, min(len(alice), len(bob_link)))
 
-    def work(start: int, stop: int) -> tuple[int, I64]:
-        banks = np.zeros((BANKS, *shape), np.int64)
-        clicks = alice.tag_ps, alice.detector, bob_link.tag_ps, bob_link.detector
-        strange = tally_all_pairs(*clicks, window_ps // 2, start, stop, *shape, banks.reshape(-1))
-        return strange, banks.sum(axis=0)
+    def work(start: tuple[int, int], stop: tuple[int, int]) -> tuple[tuple[U32, U32], int, int, I64]:
+        found, banks = lists.spare(), np.zeros((BANKS, *shape), np.int64)
+        (i, j), (i_stop, _) = start, stop
+        _, _, met = match(alice.tag_ps, bob_link.tag_ps, 0, half_ps, i, i_stop, j, *found, 0)
+        outside, kept = tally_all_pairs(
+            alice.tag_ps, alice.detector, left_out[0], bob_link.tag_ps, bob_link.detector, left_out[1], half_ps, met,
+            *shape, banks.reshape(-1), *found,
+        )  # fmt: skip
+        return found, kept, outside, banks.sum(axis=0)
 
-    return _summed(work, len(alice), shape, over)
+    matrix, outside = np.zeros(shape, np.int64), 0
+    for found, kept, strange, part in over(work, places[:-1], places[1:]):
+        lists.take(found, kept)
+        outside += strange
+        matrix += part
+    _check_labels(outside, shape)
+    return matrix, MatchedClicks(*lists.filled())
 
 
 def displaced_pairs(
@@ -167,13 +208,8 @@ def displaced_pairs(
         strange = tally_displaced(*clicks, window_ps // 2, shifts_ps, start, stop, *shape, displaced.reshape(-1))
         return strange, displaced
 
-    return _summed(work, len(alice), shape, over)
-
-
-def _summed(work: Callable[[int, int], tuple[int, I64]], clicks: int, shape: tuple[int, int], over: Mapper) -> I64:
-    """Return the sum of what the slices of alice's clicks count."""
-    starts = range(0, clicks, SLICE_CLICKS)
-    stops = (min(start + SLICE_CLICKS, clicks) for start in starts)
+    starts = range(0, len(alice), SLICE_CLICKS)
+    stops = (min(start + SLICE_CLICKS, len(alice)) for start in starts)
     matrix, outside = np.zeros(shape, np.int64), 0
     for strange, part in over(work, starts, stops):
         outside += strange
@@ -207,6 +243,35 @@ def _places(a: I64, b: I64, half_ps: int) -> list[tuple[int, int]]:
     return places[::-1]
 
 
+class _Lists:
+    """The long list of pairs, filled from short ones that stay in cache: it is touched only where it is full."""
+
+    def __init__(self, places: list[tuple[int, int]], most: int) -> None:
+        self._longest = max(stop[0] - start[0] for start, stop in pairwise(places)) + SLACK
+        self._spare: list[tuple[U32, U32]] = []
+        self._alice, self._bob = np.empty(most, np.uint32), np.empty(most, np.uint32)
+        self._filled = 0
+
+    def spare(self) -> tuple[U32, U32]:
+        """Return two arrays that hold the pairs of any slice; called from any thread."""
+        try:
+            return self._spare.pop()
+        except IndexError:
+            return np.empty(self._longest, np.uint32), np.empty(self._longest, np.uint32)
+
+    def take(self, found: tuple[U32, U32], count: int) -> None:
+        """Append the pairs of the next slice and take its arrays back."""
+        stop = self._filled + count
+        self._alice[self._filled : stop] = found[0][:count]
+        self._bob[self._filled : stop] = found[1][:count]
+        self._filled = stop
+        self._spare.append(found)
+
+    def filled(self) -> tuple[U32, U32]:
+        """Return the pairs of both sides, uint32[n] each."""
+        return self._alice[: self._filled], self._bob[: self._filled]
+
+
 @dataclass(frozen=True, slots=True)
 class _Part:
     """What one slice found."""
@@ -226,15 +291,11 @@ def _find_slice(
     half_ps: int,
     shifts_ps: I64,
     shape: tuple[int, int],
-    spare: list[tuple[U32, U32]],
-    longest: int,
+    lists: _Lists,
     start: tuple[int, int],
     stop: tuple[int, int],
 ) -> _Part:
-    try:
-        found = spare.pop()
-    except IndexError:
-        found = np.empty(longest, np.uint32), np.empty(longest, np.uint32)
+    found = lists.spare()
     clicks = alice.tag_ps, alice.detector, bob_link.tag_ps, bob_link.detector
     (i, j), (i_stop, _) = start, stop
     banks, displaced = np.zeros((BANKS, *shape), np.int64), np.zeros(shape, np.int64)

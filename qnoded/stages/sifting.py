@@ -14,7 +14,7 @@ import numpy as np
 from qnoded.errors import UsageError
 from qnoded.kernels.sifting import NO_BASIS
 from qnoded.kernels.sifting import sift as sift_kernel
-from qnoded.records import U8, CoincidenceIndex, DetectionEpoch, Receiver, SiftedEpoch
+from qnoded.records import U8, DetectionEpoch, MatchedClicks, Receiver, SiftedEpoch
 from qnoded.stages.estimation.outcomes import SAME_OUTCOME, BellState
 
 LABELS: Final = 256
@@ -27,7 +27,7 @@ def bases(alice: Receiver, bob: Receiver) -> tuple[str, ...]:
 
 
 def sift(
-    index: CoincidenceIndex,
+    index: MatchedClicks,
     alice_epoch: DetectionEpoch,
     bob_epoch: DetectionEpoch,
     alice: Receiver,
@@ -104,7 +104,7 @@ def tables(receiver: Receiver, names: tuple[str, ...], turned: frozenset[str] = 
     return basis, bit
 
 
-def _check_index(index: CoincidenceIndex, alice_epoch: DetectionEpoch, bob_epoch: DetectionEpoch) -> None:
+def _check_index(index: MatchedClicks, alice_epoch: DetectionEpoch, bob_epoch: DetectionEpoch) -> None:
     if index.alice.size != index.bob.size:
         message = f"the index has {index.alice.size} clicks of alice but {index.bob.size} of bob; find it again"
         raise UsageError(message)

@@ -15,7 +15,8 @@ from qnoded.kernels.filtering import (
     KEEP_RANDOM,
     NEVER_PS,
     drop_dead_time,
-    resolve_multi_clicks,
+    leave_out,
+    list_multi_clicks,
 )
 
 DETECTORS = 4
@@ -111,31 +112,19 @@ def resolve_plainly(
     return kept, counts
 
 
-def resolve_in_chunks(
-    clicks: list[tuple[int, int]], window_ps: int, policy: int, cuts: list[int]
-) -> tuple[list[tuple[int, int]], list[int]]:
+def resolve(clicks: list[tuple[int, int]], window_ps: int, policy: int) -> tuple[list[tuple[int, int]], list[int]]:
     tag_ps, detector = arrays(clicks)
-    counts, kept = np.zeros(COUNTS, np.int64), []
-    rest_ps, rest_detector = np.empty(0, np.int64), np.empty(0, np.uint8)
-    pieces = list(zip(np.split(tag_ps, sorted(cuts)), np.split(detector, sorted(cuts)), strict=True))
-    for number, (piece, labels) in enumerate(pieces):
-        rest_ps, rest_detector = np.append(rest_ps, piece), np.append(rest_detector, labels)
-        kept_ps, kept_detector = np.empty(rest_ps.size, np.int64), np.empty(rest_ps.size, np.uint8)
-        finish = number == len(pieces) - 1
-        n, consumed = resolve_multi_clicks(
-            rest_ps, rest_detector, window_ps, policy, SEED, finish, kept_ps, kept_detector, counts
-        )
-        kept += list(zip(kept_ps[:n].tolist(), kept_detector[:n].tolist(), strict=True))
-        rest_ps, rest_detector = rest_ps[consumed:], rest_detector[consumed:]
-    assert rest_ps.size == 0
-    return kept, counts.tolist()
+    counts, left_out = np.zeros(COUNTS, np.int64), np.empty(tag_ps.size, np.uint32)
+    listed = list_multi_clicks(tag_ps, detector, window_ps, policy, SEED, left_out, counts)
+    kept = tag_ps.size - listed
+    kept_ps, kept_detector = np.empty(kept, np.int64), np.empty(kept, np.uint8)
+    leave_out(tag_ps, detector, left_out[:listed], kept_ps, kept_detector)
+    return list(zip(kept_ps.tolist(), kept_detector.tolist(), strict=True)), counts.tolist()
 
 
-@given(clicks, st.integers(-1, 12), st.sampled_from([KEEP_RANDOM, DISCARD]), chunks)
-def test_multi_clicks_in_any_chunks_equal_the_plain_twin(
-    clicks: list[tuple[int, int]], window_ps: int, policy: int, cuts: list[int]
-) -> None:
-    assert resolve_in_chunks(clicks, window_ps, policy, cuts) == resolve_plainly(clicks, window_ps, policy)
+@given(clicks, st.integers(-1, 12), st.sampled_from([KEEP_RANDOM, DISCARD]))
+def test_multi_clicks_equal_the_plain_twin(clicks: list[tuple[int, int]], window_ps: int, policy: int) -> None:
+    assert resolve(clicks, window_ps, policy) == resolve_plainly(clicks, window_ps, policy)
 
 
 def test_random_assignment_is_fair() -> None:
@@ -143,7 +132,7 @@ def test_random_assignment_is_fair() -> None:
     clusters = 60_000
     first_ps = np.arange(clusters, dtype=np.int64) * 1_000_003
     clicks = [(int(t), which) for t in first_ps for which in (0, 1)]
-    kept, counts = resolve_in_chunks(clicks, 1000, KEEP_RANDOM, [])
+    kept, counts = resolve(clicks, 1000, KEEP_RANDOM)
     share = np.mean([which == 0 for _, which in kept])
     assert counts == [clusters, clusters]
     assert share == pytest.approx(0.5, abs=5 * 0.5 / clusters**0.5)
@@ -154,7 +143,7 @@ def test_an_echo_wins_its_detector_no_second_chance() -> None:
     clusters = 60_000
     first_ps = np.arange(clusters, dtype=np.int64) * 1_000_003
     clicks = [(int(t) + 100 * n, which) for t in first_ps for n, which in enumerate((0, 0, 1, 0))]
-    kept, counts = resolve_in_chunks(clicks, 1000, KEEP_RANDOM, [])
+    kept, counts = resolve(clicks, 1000, KEEP_RANDOM)
     share = np.mean([which == 0 for _, which in kept])
     assert counts == [clusters, 3 * clusters]
     assert share == pytest.approx(0.5, abs=5 * 0.5 / clusters**0.5)

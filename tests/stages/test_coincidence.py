@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from qnoded.errors import UsageError
 from qnoded.records import DetectionEpoch
 from qnoded.stages import coincidence
+from qnoded.stages.tagging import MultiClick, list_multi_clicks, resolve_multi_clicks
 
 
 def epoch(times: list[int] | np.ndarray, detectors: list[int] | np.ndarray | int = 0) -> DetectionEpoch:
@@ -69,6 +71,33 @@ def test_displaced_windows_stand_clear_of_the_coincidence_window(window_ps: int,
     assert (index.matrix.sum(), index.displaced.sum(), index.displaced_windows) == (1, 0, 2)
 
 
+def pulsed_epochs(period_ps: Fraction, pulses: int, seed: int) -> tuple[DetectionEpoch, DetectionEpoch, int]:
+    """Pairs of 0.05 a pulse, 30 % of their photons seen, 100 ps of jitter; with how many pairs were seen whole."""
+    random = np.random.default_rng(seed)
+    number = np.sort(random.integers(0, pulses, random.poisson(0.05 * pulses)))
+    pulse_ps = number * period_ps.numerator // period_ps.denominator
+    seen = random.random((2, pulse_ps.size)) < 0.3
+    alice, bob = (epoch(np.sort(pulse_ps[one] + random.normal(0, 100, one.sum()).astype(np.int64))) for one in seen)
+    return alice, bob, int(seen.all(axis=0).sum())
+
+
+@pytest.mark.parametrize("period_ps", [Fraction(13_000), Fraction(10**6, 76), Fraction(2_000_001)])
+def test_accidentals_of_a_pulsed_source_are_those_of_other_pulses(period_ps: Fraction) -> None:
+    # 0.015 clicks a pulse and side: 900 pairs by chance in 4 M pulses, which two windows on pulses know within
+    # 5 standard deviations; windows between pulses see next to none.
+    alice, bob, pairs = pulsed_epochs(period_ps, 4_000_000, 6)
+    chance = coincidence.all_pairs(alice, bob, 1000, (1, 1)).sum() - pairs
+    places = coincidence.displacements(1000, 1, period_ps)
+    assert places == (-places[1], places[1])
+    assert abs(places[1] - round(places[1] / period_ps) * period_ps) <= 0.5
+    assert 10**6 <= places[1] < 10**6 + period_ps
+    displaced = coincidence.displaced_pairs(alice, bob, 1000, (1, 1), places).sum()
+    assert chance == pytest.approx(900, abs=5 * 30)
+    assert displaced / 2 == pytest.approx(chance, abs=5 * (1.5 * chance) ** 0.5)
+    between = round(places[1] + period_ps / 2)
+    assert coincidence.displaced_pairs(alice, bob, 1000, (1, 1), (-between, between)).sum() < 0.02 * displaced
+
+
 def test_accidentals_are_those_of_the_rates() -> None:
     # 3.88 M/s a side, 25 % pairs, 1 ns window, 0.5 M clicks: chance pairs N^2 w / T in each displaced window,
     # here 1940; the mean over four windows is within 5 standard deviations of that.
@@ -105,6 +134,30 @@ def test_slices_and_threads_change_nothing(rate_hz: float, monkeypatch: pytest.M
             np.testing.assert_array_equal(coincidence.all_pairs(alice, bob, 1000, (2, 2), over=over), pairs)
             displaced = coincidence.displaced_pairs(alice, bob, 1000, (2, 2), (-(10**6), 10**6), over=over)
             np.testing.assert_array_equal(displaced, whole.displaced)
+
+
+@pytest.mark.parametrize("rate_hz", [3.88e6, 1e9, 1e11])
+@pytest.mark.parametrize("policy", MultiClick)
+def test_one_pass_counts_all_and_matches_what_multi_clicks_leave(
+    rate_hz: float, policy: MultiClick, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # From clicks that mostly stand alone to 100 in each window.
+    alice, bob = pair_epochs(20_000, rate_hz, 0.25, 5)
+    left_out = tuple(list_multi_clicks(side, 1000, policy, seed)[0] for seed, side in enumerate((alice, bob)))
+    singles = [resolve_multi_clicks(side, 1000, policy, seed)[0] for seed, side in enumerate((alice, bob))]
+    index = coincidence.find(*singles, 1000, (2, 2), displacements_ps=())
+    left = [np.delete(np.arange(len(side)), out) for side, out in zip((alice, bob), left_out, strict=True)]
+    first = np.searchsorted(bob.tag_ps, alice.tag_ps - 500)
+    pairs = (np.searchsorted(bob.tag_ps, alice.tag_ps + 500, "right") - first).sum()
+    for slice_clicks in (coincidence.SLICE_CLICKS, 777):
+        monkeypatch.setattr(coincidence, "SLICE_CLICKS", slice_clicks)
+        with ThreadPoolExecutor(2) as pool:
+            matrix, matched = coincidence.count_and_match(
+                alice, bob, 1000, (2, 2), left_out=(left_out[0], left_out[1]), over=pool.map
+            )
+        assert matrix.sum() == pairs
+        np.testing.assert_array_equal(matched.alice, left[0][index.alice])
+        np.testing.assert_array_equal(matched.bob, left[1][index.bob])
 
 
 @pytest.mark.parametrize(("alice", "bob"), [([], []), ([5], []), ([], [5])])

@@ -12,6 +12,7 @@ from typing import Final
 
 import numpy as np
 
+from qnoded.kernels.peaks import fullest_window
 from qnoded.records import I64
 
 LONGEST_ECHO_PS: Final = 1_000_000
@@ -104,14 +105,12 @@ def find_double_firing(interval_ps: I64) -> DoubleFiring | None:
     for width in ECHO_WIDTHS_PS:
         if width < 2 * bin_ps:
             break
-        inside = np.searchsorted(short, short + width) - np.arange(short.size)
-        first = int(np.argmax(inside))
-        count, low = int(inside[first]), int(short[first])
+        first, count = fullest_window(short, width)
+        low = int(short[first])
         if count > MOST_ECHO_SHARE * interval_ps.size:
             return None
         # Light in pulses makes a comb of peaks: the echo is the only one, so all other windows must be low.
-        elsewhere = np.abs(short - low) >= width
-        aside = int(np.max(inside[elsewhere & (short > low)], initial=_count(short, low - width, low)))
+        aside = max(_count(short, low - width, low), fullest_window(short[first + count :], width)[1])
         if count - aside >= least and count >= LEAST_ECHO_CONTRAST * (aside + 1):
             return _outlined(short, low, width, bin_ps, interval_ps.size)
     return None

@@ -81,10 +81,9 @@ def calibrate_delays(
         alice_detector, alice_ps = _without_echoes(alice_detector, alice_ps, len(alice))
         bob_detector, bob_ps = _without_echoes(bob_detector, bob_ps, len(bob))
     near = close_pairs(alice_detector, alice_ps, bob_detector, bob_ps, search_range_ps, MOST_PAIRS)
-    order = np.argsort(near.delay_ps, kind="stable")
-    delay_ps, cell = near.delay_ps[order], (near.alice.astype(np.int64) * len(bob) + near.bob)[order]
+    cell = near.alice.astype(np.uint16) * np.uint16(len(bob)) + near.bob
     peaks = [
-        find_peak(delay_ps[cell == i * len(bob) + j], search_range_ps, tick_ps, (i, j))
+        find_peak(np.sort(near.delay_ps[cell == i * len(bob) + j]), search_range_ps, tick_ps, (i, j))
         for i in range(len(alice))
         for j in range(len(bob))
     ]

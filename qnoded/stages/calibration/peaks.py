@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from scipy.special import erfcinv
 
-from qnoded.kernels.peaks import PEAK_FIGURES, centre_peak
+from qnoded.kernels.peaks import PEAK_FIGURES, centre_peak, fullest_window
 from qnoded.records import I64
 from qnoded.stages.significance import significance
 
@@ -77,9 +77,7 @@ def find_peak(
     widths = _seed_widths_ps(tick, search_range_ps)
     best, seed_low, seed_width, seed_pairs = 0.0, 0, 0, 0.0
     for width in widths:
-        inside = np.searchsorted(delay_ps, delay_ps + width) - np.arange(delay_ps.size)
-        first = int(np.argmax(inside))
-        count = int(inside[first])
+        first, count = fullest_window(delay_ps, width)
         # Only pairs outside the window count as floor, or a clean peak would hide in its own floor.
         floor = max((delay_ps.size - count) * width / (2.0 * search_range_ps - width), 0.5)
         trials = 2.0 * search_range_ps / width
