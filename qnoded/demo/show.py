@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from qnoded.demo import verdict
+from qnoded.demo import delivery, verdict
 from qnoded.demo.observer import Daemon
 from qnoded.demo.processes import Program, ready_line, started
 from qnoded.demo.stage import Stage, examples, free_port, set_up
@@ -56,13 +56,17 @@ class Shown:
     lock_s: float | None = None
     """From the command to the clock lock; None: never."""
     first_sifted_s: float | None = None
+    first_key_s: float | None = None
+    """To the first secret key in both stores."""
+    keys: delivery.Fetched | None = None
+    """What two applications fetched at the end."""
     elapsed_s: float = 0.0
     history: list[dict[str, Any]] = field(default_factory=list)
     """What was looked at, for plots."""
 
     @property
     def holds(self) -> bool:
-        """Whether both ends hold the same bits and the truth agrees with what they concluded."""
+        """Whether both ends hold the same keys and the truth agrees with what they concluded."""
         return bool(self.checks) and all(check.holds for check in self.checks)
 
 
@@ -115,6 +119,7 @@ async def _show(wish: Wish, draw: Draw, folder: Path, began_s: float, shown: Sho
                 draw(passed_s, shown.status.get("alice"), shown.status.get("bob"))
                 await asyncio.sleep(LOOK_S)
             shown.truth = await truth(address)
+            shown.keys = await delivery.fetch(stage)
         finally:
             network_events.cancel()
             await asyncio.gather(network_events, return_exceptions=True)
@@ -133,6 +138,12 @@ async def _look(
         shown.lock_s = passed_s
     if shown.first_sifted_s is None and len(links) == len(SIDES) and all(link["sifted_bits"] for link in links):
         shown.first_sifted_s = passed_s
+    if (
+        shown.first_key_s is None
+        and len(links) == len(SIDES)
+        and all(link["keys"]["blocks_distilled"] for link in links)
+    ):
+        shown.first_key_s = passed_s
     if len(links) < len(SIDES):
         return
     if len({link["state"] for link in links}) == 1:
@@ -163,7 +174,12 @@ def _all_alive(running: dict[str, Program]) -> None:
 
 
 def _checks(stage: Stage, expected: verdict.Expected, shown: Shown) -> list[verdict.Check]:
-    checks = [verdict.same_at_both_ends(shown.epochs)]
+    fetched = shown.keys
+    assert fetched is not None
+    checks = [
+        verdict.Check("same secret keys at both nodes", fetched.equal, fetched.numbers),
+        verdict.same_at_both_ends(shown.epochs),
+    ]
     if shown.truth["events"]:
         # What the script changed on the way has no single expectation.
         expected = verdict.Expected()

@@ -13,13 +13,18 @@ import tomli_w
 import qnoded
 from qnoded.errors import DependencyMissing
 from qnoded.node.curve import make_keys
+from qnoded.node.delivery import demo_pki
+from qnoded.node.keys.secret_files import SEALING_KEY_BYTES, new_secret
 from qnoded.places import CONTROL_SOCKET
 from qnoded.records import SIDES
 
 CHSH_EVERY_EPOCHS: Final = 45
 """An interlude each 25 s, so that a visitor of one minute sees two."""
-BLOCK_BITS: Final = 20_000
-"""Small blocks, so that a visitor sees them close."""
+BLOCK_BITS: Final = 100_000
+"""One each 6 s, so that a visitor sees them become key; at 1.4 % errors half of its bits are secret."""
+TEST_SHARE: Final = 0.1
+"""Twice the usual: in a block as small as that, more test bits leave a longer key."""
+FIRST_SECRET_BYTES: Final = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +38,10 @@ class Stage:
     """Side -> control socket."""
     sifted: dict[str, Path]
     """Side -> folder in which its daemon records sifted bits, which only a simulated node does."""
+    pki: Path
+    """Certificates of nodes and applications: ``kme-SIDE`` and ``sae-SIDE``."""
+    delivery: dict[str, str]
+    """Side -> address of its key delivery."""
 
 
 def examples() -> Path:
@@ -59,7 +68,7 @@ def free_port() -> int:
 
 
 def set_up(folder: Path, world_address: str, listen_port: int, connect_port: int) -> Stage:
-    """Write both nodes' files and keys into an empty folder.
+    """Write both nodes' files, keys and certificates into an empty folder.
 
     Parameters
     ----------
@@ -73,11 +82,16 @@ def set_up(folder: Path, world_address: str, listen_port: int, connect_port: int
     keys = folder / "keys"
     for side in SIDES:
         make_keys(keys, side)
+        new_secret(keys / f"{side}.kek", SEALING_KEY_BYTES)
+    first_secret = keys / "alice-bob.secret"
+    new_secret(first_secret, FIRST_SECRET_BYTES)
+    pki = folder / "pki"
+    demo_pki.make(pki, (f"kme-{side}" for side in SIDES), (f"sae-{side}" for side in SIDES))
     links: dict[str, dict[str, str]] = {
         "alice": {"listen": f"tcp://127.0.0.1:{listen_port}"},
         "bob": {"connect": f"tcp://127.0.0.1:{connect_port}"},
     }
-    nodes = {}
+    nodes, delivery = {}, {}
     for side, peer in zip(SIDES, reversed(SIDES), strict=True):
         table = tomllib.loads((examples() / f"{side}.toml").read_text(encoding="utf-8"))
         table["node"] |= {"state_dir": str(folder / side / "state"), "run_dir": str(folder / side)}
@@ -88,7 +102,21 @@ def set_up(folder: Path, world_address: str, listen_port: int, connect_port: int
         link.pop("connect", None)
         link |= links[side]
         link |= {"secret_key": str(keys / f"{side}.key_secret"), "peer_key": str(keys / f"{peer}.key")}
-        link["terms"] = link.get("terms", {}) | {"chsh_every_epochs": CHSH_EVERY_EPOCHS, "block_bits": BLOCK_BITS}
+        link["first_secret"] = str(first_secret)
+        link["terms"] = link.get("terms", {}) | {
+            "chsh_every_epochs": CHSH_EVERY_EPOCHS,
+            "block_bits": BLOCK_BITS,
+            "test_share": TEST_SHARE,
+        }
+        table["keys"]["kek"] = str(keys / f"{side}.kek")
+        port = free_port()
+        delivery[side] = f"https://localhost:{port}"
+        table["delivery"] |= {
+            "listen": f"127.0.0.1:{port}",
+            "certificate": str(pki / f"kme-{side}.crt"),
+            "private_key": str(pki / f"kme-{side}.key"),
+            "client_ca": str(pki / "ca.crt"),
+        }
         nodes[side] = folder / f"{side}.toml"
         nodes[side].write_text(tomli_w.dumps(table), encoding="utf-8")
     return Stage(
@@ -96,4 +124,6 @@ def set_up(folder: Path, world_address: str, listen_port: int, connect_port: int
         nodes,
         {side: folder / side / CONTROL_SOCKET for side in SIDES},
         {side: folder / side / "sifted" for side in SIDES},
+        pki,
+        delivery,
     )

@@ -63,6 +63,7 @@ class View:
         facts.add_row("QBER", _qber(link))
         facts.add_row("CHSH", _chsh(link))
         facts.add_row("sifted", self._sifted(link))
+        facts.add_row("keys", _keys(link))
         facts.add_row("channel", _channel(alice, bob))
         return Panel(
             Group(heading, nodes, Text(), facts),
@@ -89,7 +90,8 @@ def one_line(passed_s: float, alice: Document | None, bob: Document | None) -> s
     """Return the state in one line, for a terminal that cannot draw."""
     link = _link(alice) or _link(bob) or {}
     state, bits, epochs = link.get("state", "STARTING"), link.get("sifted_bits", 0), link.get("epochs", 0)
-    return f"{passed_s:5.1f} s  {state:<10} {bits:>10,} sifted bits from {epochs} epochs"
+    secret = (link.get("keys") or {}).get("secret_bits", 0)
+    return f"{passed_s:5.1f} s  {state:<10} {bits:>10,} sifted bits from {epochs} epochs, {secret:,} secret bits"
 
 
 def _link(document: Document | None) -> Document | None:
@@ -151,6 +153,15 @@ def _chsh(link: Document) -> Text:
     violated = abs(chsh["s"]) - 3.0 * chsh["sigma"] > CLASSICAL_BOUND
     says = "no two independent things do that" if violated else "no violation of 2"
     return Text(f"S = {chsh['s']:.3f} ± {chsh['sigma']:.3f}   {says}", style="green" if violated else "yellow")
+
+
+def _keys(link: Document) -> Text:
+    keys = link.get("keys") or {}
+    if not keys.get("blocks_distilled"):
+        return Text("none yet: a block of sifted bits has to be full")
+    text = Text(f"{keys['secret_bits']:,} secret bits from {keys['blocks_distilled']} blocks", style="green")
+    stock = f"\n{keys['available'] + keys['waiting']:,} keys of {keys['key_bits']} bits in both key stores"
+    return text.append(stock, style="dim")
 
 
 def _channel(*documents: Document | None) -> Text:

@@ -155,11 +155,15 @@ class Shelf:
 
 
 def public_digest(block: int, stream: str, epochs: Iterable[EpochSifted]) -> bytes:
-    """Return the SHA-256 of what is public of a block: number, epochs, counts and bases; equal at both ends."""
+    """Return the SHA-256 of what is public of a block: number, epochs, and all that their digests cover.
+
+    Where the link makes keys it travels under the seal of the session that distils the block, and so vouches for epochs
+    of earlier sessions, of which nothing was sealed.
+    """
     digest = hashlib.sha256(f"{block} {stream} ".encode())
     for epoch in epochs:
         digest.update(b"%d %d " % (epoch.epoch, epoch.sifted.basis.size))
-        digest.update(np.ascontiguousarray(epoch.sifted.basis).data)
+        digest.update(epoch.digest)
     return digest.digest()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Final
 
 import numpy as np
@@ -24,7 +25,7 @@ from qnoded.exchange.reports import EpochSifted, Reason, ServiceMeasured, Tests
 from qnoded.exchange.terms import LinkTerms
 from qnoded.mapping import Mapper
 from qnoded.records import I64, SIDES, U8, DetectionEpoch, Receiver
-from qnoded.stages import matching, revealing
+from qnoded.stages import hiding, matching, revealing
 from qnoded.stages.coincidence import all_pairs, displaced_pairs, displacements
 from qnoded.stages.matching import Alphabet, Coincident
 from qnoded.stages.synchronization.clock_state import ClockState
@@ -64,10 +65,16 @@ class Setup:
     """Of one of the revealer's detectors."""
     detectors: tuple[int, int]
     """Number of the revealer's and of the matcher's."""
+    dead_time_ps: I64
+    """int64[bases], ps: what this end's clicks in one basis have between them at least, if it reveals."""
+    tick_ps: Fraction
+    """Length of a tick of this end's tagger."""
 
     @classmethod
-    def of(cls, terms: LinkTerms, side: str, receiver: Receiver, revealer: str) -> Setup:
-        """Put it together.
+    def of(
+        cls, terms: LinkTerms, side: str, receiver: Receiver, revealer: str, tick_ps: Fraction = Fraction(1)
+    ) -> Setup:
+        """Put it together; the tick matters to the revealer alone.
 
         Raises
         ------
@@ -88,6 +95,8 @@ class Setup:
             revealing.label_bits(len(alphabet.names)),
             revealing.label_bits(counts[0]),
             counts,
+            hiding.dead_times(receiver, alphabet.basis_of, len(alphabet.names)),
+            tick_ps,
         )
 
     def one_each(self, epoch: DetectionEpoch, randomness: Randomness) -> DetectionEpoch:
@@ -95,6 +104,12 @@ class Setup:
         seed = int.from_bytes(randomness(SEED_BYTES), "little")
         policy = MultiClick(self.terms.multi_click)
         return resolve_multi_clicks(epoch, self.terms.window_ps, policy, seed)[0]
+
+    def hidden(self, epoch: DetectionEpoch, randomness: Randomness) -> DetectionEpoch:
+        """Return the clicks that may be revealed, in an order and at times that hang on no detector."""
+        single = self.one_each(epoch, randomness)
+        apart = hiding.without_neighbours(single, self.alphabet.basis_of, self.dead_time_ps)
+        return hiding.dithered(apart, self.tick_ps, randomness)
 
     def measured(self, counted: ServiceCounted) -> ServiceMeasured:
         """Return the counts as matrices; the message does not say their shape, the terms do.
@@ -133,14 +148,14 @@ class Prepared:
 def prepare(
     epoch: DetectionEpoch, setup: Setup, resolution_ps: int, randomness: Randomness, *, settling: bool, service: bool
 ) -> Prepared:
-    """Resolve clicks at once and code an epoch; the revealer's work.
+    """Choose the clicks that may be revealed and code them; the revealer's work.
 
     Parameters
     ----------
     epoch : clicks of the revealer
     setup : of the session
     resolution_ps : ps, of the revealed times
-    randomness : decides between clicks at once
+    randomness : decides between clicks at once, and places clicks within the tagger's ticks
     settling : True while a controller moves
     service : True in an interlude: all clicks are revealed, with their detectors
     """
@@ -148,9 +163,9 @@ def prepare(
     if service:
         coded = revealing.encode(epoch, DETECTORS, setup.service_bits, resolution_ps)
         return Prepared(epoch, ServiceRevealed(number, epoch.start_ps, duration_ps, resolution_ps, coded))
-    single = setup.one_each(epoch, randomness)
-    coded = revealing.encode(single, setup.alphabet.basis_of, setup.label_bits, resolution_ps)
-    return Prepared(single, RevealedEpoch(number, epoch.start_ps, duration_ps, resolution_ps, settling, coded))
+    hidden = setup.hidden(epoch, randomness)
+    coded = revealing.encode(hidden, setup.alphabet.basis_of, setup.label_bits, resolution_ps)
+    return Prepared(hidden, RevealedEpoch(number, epoch.start_ps, duration_ps, resolution_ps, settling, coded))
 
 
 def sift(epoch: DetectionEpoch, told: Coincidences, setup: Setup) -> tuple[EpochSifted, Confirmation]:
@@ -171,7 +186,7 @@ def sift(epoch: DetectionEpoch, told: Coincidences, setup: Setup) -> tuple[Epoch
     own = coincident.bits[tests]
     digest = matching.public_digest(told.epoch, coincident, tests, theirs, own)
     clicks = (len(epoch), told.clicks) if setup.side == SIDES[0] else (told.clicks, len(epoch))
-    sifted = _sifted(told, coincident, tests, theirs, clicks, setup)
+    sifted = _sifted(told, coincident, tests, theirs, clicks, setup, digest)
     return sifted, Confirmation(told.epoch, PackedBits.of(own), digest)
 
 
@@ -200,7 +215,8 @@ def confirm(told: Told, confirmation: Confirmation, setup: Setup) -> EpochSifted
         problem = f"the two ends do not hold the same test bits of epoch {confirmation.epoch}"
         raise RemoteProtocolError(problem)
     counts = message.clicks, told.revealed_clicks
-    return _sifted(message, coincident, tests, theirs, counts if setup.side == SIDES[0] else counts[::-1], setup)
+    clicks = counts if setup.side == SIDES[0] else counts[::-1]
+    return _sifted(message, coincident, tests, theirs, clicks, setup, confirmation.digest)
 
 
 def _due(bits: PackedBits, tests: I64, epoch: int) -> U8:
@@ -211,7 +227,13 @@ def _due(bits: PackedBits, tests: I64, epoch: int) -> U8:
 
 
 def _sifted(
-    told: Coincidences, coincident: Coincident, tests: I64, theirs: U8, clicks: tuple[int, int], setup: Setup
+    told: Coincidences,
+    coincident: Coincident,
+    tests: I64,
+    theirs: U8,
+    clicks: tuple[int, int],
+    setup: Setup,
+    digest: bytes,
 ) -> EpochSifted:
     return EpochSifted(
         told.epoch,
@@ -220,6 +242,7 @@ def _sifted(
         clicks,
         coincident.bits.size,
         told.accidentals,
+        digest,
     )
 
 

@@ -38,6 +38,16 @@ class InterludeWanted(Happening):
 
 
 @dataclass(frozen=True, slots=True)
+class ControllerStands(Happening):
+    """The polarization controller of this node has come to rest at a setting, or is about to leave it."""
+
+    setting: str | None
+    """``"key"`` or ``"chsh"``; None while it moves or nobody knows."""
+    move: int
+    """Counts its moves: a session is told anew where it stands, and that is news only if it has moved."""
+
+
+@dataclass(frozen=True, slots=True)
 class KnownClock:
     """A lock that was persisted, or the rough one that the hosts' clocks give."""
 

@@ -18,6 +18,8 @@ then tracks through all that was gathered. A script runs until its session ends;
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
+from fractions import Fraction
 
 from qnoded.errors import ProtocolError
 from qnoded.exchange.effects import Script, arrival
@@ -39,6 +41,7 @@ def reveal(
     receiver: Receiver,
     session: Session,
     *,
+    tick_ps: Fraction,
     memory: LinkMemory,
     randomness: Randomness = os.urandom,
 ) -> Script[None]:
@@ -50,6 +53,7 @@ def reveal(
     side : ``"alice"`` or ``"bob"``
     receiver : this end's detectors, as its epochs number them
     session : as agreed on
+    tick_ps : ps, length of a tick of this end's tagger
     memory : of this end of the link
     randomness : secret random bytes
 
@@ -58,13 +62,14 @@ def reveal(
     ProtocolError
         That ends the session; epochs in flight are reported as discarded first.
     """
-    revealer = Revealer(Setup.of(terms, side, receiver, session.revealer), memory, randomness)
+    revealer = Revealer(Setup.of(terms, side, receiver, session.revealer, tick_ps), memory, randomness)
     yield from memory.begin(session)
     try:
         while True:
             yield from revealer.take((yield from arrival()))
     except ProtocolError as error:
-        for epoch in revealer.in_flight:
+        yield from memory.turn_back()
+        for epoch in _unsettled(revealer.in_flight, revealer.in_work):
             yield from discarded(epoch, Reason.PEER_LOST, str(error))
         raise
 
@@ -93,6 +98,13 @@ def match(
         while True:
             yield from matcher.take((yield from arrival()))
     except ProtocolError as error:
-        for epoch in sorted({*matcher.told, *(revealed.epoch for revealed in matcher.waiting)}):
+        yield from memory.turn_back()
+        waiting = (revealed.epoch for revealed in matcher.waiting)
+        for epoch in _unsettled((*matcher.told, *waiting), matcher.in_work):
             yield from discarded(epoch, Reason.PEER_LOST, str(error))
         raise
+
+
+def _unsettled(epochs: Iterable[int], in_work: int | None) -> list[int]:
+    """Return what an end had in its hands when the session ended, in order."""
+    return sorted({*epochs, *(() if in_work is None else (in_work,))})

@@ -10,7 +10,7 @@ from qnoded.errors import RemoteProtocolError
 from qnoded.exchange.blocks import Shelf
 from qnoded.exchange.effects import Script, emit, send
 from qnoded.exchange.greeting import Session
-from qnoded.exchange.happenings import Happening, InterludeWanted
+from qnoded.exchange.happenings import ControllerStands, Detected, DetectionLost, Happening, InterludeWanted
 from qnoded.exchange.interlude import Interludes
 from qnoded.exchange.live_messages import BlockAnswered, BlockProposed, InterludeAnswered, InterludeProposed
 from qnoded.exchange.messages import Message
@@ -36,34 +36,45 @@ class LinkMemory:
     interludes: Interludes
     stream: str = ""
     """Of the revealer in the last session."""
+    own_stream: str = ""
+    """Of this end in the last session."""
 
     @classmethod
     def of(cls, terms: LinkTerms, side: str) -> LinkMemory:
         """Return the memory of a link that begins."""
-        return cls(side, Shelf(terms.block_bits), Interludes(terms, side))
+        return cls(side, Shelf(terms.block_bits), Interludes.of(terms, side))
 
     def begin(self, session: Session) -> Script[None]:
         """Begin a session: what another clock counted is thrown away, what was not answered is asked again."""
-        self.interludes.begin(same_clock=session.revealed_stream == self.stream)
-        self.stream = session.revealed_stream
+        own_stream = session.stream_ids[SIDES.index(self.side)]
+        self.interludes.begin(
+            same_clock=session.revealed_stream == self.stream, same_own_clock=own_stream == self.own_stream
+        )
+        self.stream, self.own_stream = session.revealed_stream, own_stream
         if self.side == ALICE:
             yield from emit_all(self.shelf.forget_other_streams(self.stream))
             unanswered = self.shelf.unanswered()
             if unanswered is not None:
                 yield from send(unanswered)
 
-    def sifted(self, epoch: EpochSifted) -> Script[None]:
-        """Tell of a sifted epoch, and propose a block or an interlude where one is due."""
+    def sifted(self, epoch: EpochSifted, newest_epoch: int) -> Script[None]:
+        """Tell of a sifted epoch, and propose a block or an interlude where one is due.
+
+        Parameters
+        ----------
+        epoch : sifted
+        newest_epoch : newest epoch that was revealed
+        """
         yield from emit(epoch)
         yield from emit_all(self.shelf.put(self.stream, epoch))
         if self.side == ALICE:
             yield from self._propose_block()
-            proposed = self.interludes.proposal(epoch.epoch)
+            proposed = self.interludes.proposal(epoch.epoch, newest_epoch)
             if proposed is not None:
                 yield from send(proposed)
 
     def take(self, arrived: Message | Happening, newest_epoch: int) -> Script[None]:
-        """Take what concerns blocks and interludes.
+        """Take what concerns blocks, interludes and the controller.
 
         Parameters
         ----------
@@ -76,7 +87,9 @@ class LinkMemory:
             If it is nothing that may come.
         """
         alice = self.side == ALICE
-        if isinstance(arrived, InterludeWanted) and alice:
+        if isinstance(arrived, ControllerStands):
+            self.interludes.whereabouts.tell(arrived)
+        elif isinstance(arrived, InterludeWanted) and alice:
             self.interludes.wanted = True
         elif isinstance(arrived, InterludeProposed) and not alice:
             answer = self.interludes.answer(arrived, newest_epoch)
@@ -98,9 +111,20 @@ class LinkMemory:
             problem = f"{type(arrived).__name__} arrived at {self.side}'s end, where it has no place; update one end"
             raise RemoteProtocolError(problem)
 
+    def detected(self, happened: Detected | DetectionLost) -> None:
+        """Take note that an epoch of this node's clock has ended."""
+        piece = happened.epoch if isinstance(happened, Detected) else happened
+        self.interludes.whereabouts.advance(piece.start_ps, piece.stop_ps)
+
     def running(self, epoch: int) -> Script[None]:
         """Tell where the controller of this end has to go, now that an epoch has begun."""
         due = self.interludes.controller_due(epoch)
+        if due is not None:
+            yield from emit(due)
+
+    def turn_back(self) -> Script[None]:
+        """Send the controller of this end back: nobody knows which epoch runs."""
+        due = self.interludes.give_up()
         if due is not None:
             yield from emit(due)
 

@@ -44,6 +44,10 @@ class Matcher:
         """Revealed epochs that are not matched yet."""
         self.told: dict[int, Told] = {}
         """Matched epochs that the revealer has not confirmed yet."""
+        self.in_work: int | None = None
+        """Epoch that is being matched or sifted."""
+        self._unconfirmed: int | None = None
+        """Newest of those that were given up since nobody confirmed them."""
         self._setup, self._over, self._memory, self._randomness = setup, over, memory, randomness
         self._known: KnownClock | None = known
         self._search = ClockSearch(setup.terms, known)
@@ -58,6 +62,7 @@ class Matcher:
         """Act upon what has arrived."""
         if isinstance(arrived, (Detected, DetectionLost)):
             self._own.add(arrived)
+            self._memory.detected(arrived)
             yield from self._proceed()
             yield from self._move_controller()
         elif isinstance(arrived, (RevealedEpoch, ServiceRevealed)):
@@ -95,15 +100,20 @@ class Matcher:
             yield from discarded(number, at_peer(skipped.reason), f"the revealer: {skipped.reason.value}")
 
     def _confirmed(self, confirmation: Confirmation) -> Script[None]:
-        told = self.told.pop(confirmation.epoch, None)
-        demand(told is not None, f"a confirmation of epoch {confirmation.epoch} arrived, which was not told")
-        assert told is not None
+        told, number = self.told.pop(confirmation.epoch, None), confirmation.epoch
+        if told is None:
+            late = self._unconfirmed is not None and number <= self._unconfirmed
+            demand(late, f"a confirmation of epoch {number} arrived, which was not told")
+            return
+        self.in_work = number
         try:
             sifted = yield from compute(confirm, told, confirmation, self._setup)
         except RemoteProtocolError as error:
-            yield from discarded(confirmation.epoch, Reason.GARBLED, str(error))
-            return
-        yield from self._memory.sifted(sifted)
+            yield from discarded(number, Reason.GARBLED, str(error))
+        else:
+            self.in_work = None
+            yield from self._memory.sifted(sifted, self._newest or 0)
+        self.in_work = None
 
     def _proceed(self) -> Script[None]:
         """Match what can be matched; without a lock, search when it may help."""
@@ -118,8 +128,9 @@ class Matcher:
             low_ps, high_ps = bob_span(self._state, first.start_ps, first.start_ps + first.duration_ps)
             if high_ps > self._own.stop_ps:
                 return
-            self.waiting.popleft()
+            self.in_work = self.waiting.popleft().epoch
             yield from self._match(first, low_ps, high_ps)
+            self.in_work = None
             self._own.forget_before(low_ps)
 
     def _match(self, revealed: RevealedEpoch | ServiceRevealed, low_ps: int, high_ps: int) -> Script[None]:
@@ -131,8 +142,12 @@ class Matcher:
         if fault is not None:
             yield from self._refuse(number, fault)
             return
-        phase = self._memory.interludes.phase(number)
-        settling = isinstance(revealed, RevealedEpoch) and (revealed.settling or phase is not Phase.KEY)
+        interludes = self._memory.interludes
+        if isinstance(revealed, RevealedEpoch):
+            settling = revealed.settling or interludes.phase(number, low_ps, high_ps) is not Phase.KEY
+        else:
+            # The revealer's plan rules, which this end may have lost; where its own controller stood, it knows.
+            settling = not interludes.stood(Phase.SERVICE, low_ps, high_ps)
         identified = yield from compute(
             identify,
             revealed,
@@ -155,6 +170,7 @@ class Matcher:
             if len(self.told) > MOST_IN_FLIGHT:
                 oldest = next(iter(self.told))
                 del self.told[oldest]
+                self._unconfirmed = oldest
                 yield from discarded(oldest, Reason.LATE, f"{MOST_IN_FLIGHT} epochs later it is not confirmed")
         yield from send(answer)
         if isinstance(answer, ServiceCounted):
@@ -168,6 +184,7 @@ class Matcher:
             yield from emit(LockLost(number, report.sentence))
             self._search.lost(tracked.state)
             self._state, self._gathered = None, len(self.waiting)
+            yield from self._memory.turn_back()
             return
         if report.reason is not None or resolution_ps != self._resolution_ps:
             # Nothing to learn, or revealed before the last change.

@@ -50,6 +50,8 @@ class EpochSifted:
     """Coincidences in equal bases, tests included."""
     accidentals: float
     """How many of them are expected to be accidental."""
+    digest: bytes
+    """SHA-256 of all that became public of it: coincidences, bases, tests and both ends' test bits; equal at both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,12 +122,15 @@ class InterludePlanned:
 
 @dataclass(frozen=True, slots=True)
 class ControllerDue:
-    """The controller of this node has to go to a setting now; told only at the end whose controller turns."""
+    """The controller of this node has to go to a setting now; told only at the end whose controller turns.
+
+    The node answers with ``ControllerStands`` when the controller leaves and when it has come to rest.
+    """
 
     setting: str
     """``"chsh"`` or ``"key"``."""
     epoch: int
-    """The epoch, revealer's number, that has just begun or is about to."""
+    """The epoch, revealer's number, that has just begun or is about to, as far as it is known."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,7 +164,7 @@ class BlockSifted:
     tests: tuple[Tests, ...]
     """Sums over its epochs."""
     public_digest: bytes
-    """SHA-256 of epochs, counts and bases: equal at both ends, and no secret."""
+    """SHA-256 of its epochs' digests: equal at both ends, and no secret."""
 
 
 class NoKey(Enum):

@@ -29,6 +29,8 @@ class Revealer:
     def __init__(self, setup: Setup, memory: LinkMemory, randomness: Randomness) -> None:
         self.in_flight: dict[int, DetectionEpoch] = {}
         """Revealed epochs that the matcher has not answered yet."""
+        self.in_work: int | None = None
+        """Epoch that is being coded or sifted."""
         self._setup, self._memory, self._randomness = setup, memory, randomness
         self._resolution_ps = FIRST_RESOLUTION_PS
         self._newest: int | None = None
@@ -36,8 +38,10 @@ class Revealer:
     def take(self, arrived: Message | Happening) -> Script[None]:
         """Act upon what has arrived."""
         if isinstance(arrived, Detected):
+            self._memory.detected(arrived)
             yield from self._detected(arrived.epoch)
         elif isinstance(arrived, DetectionLost):
+            self._memory.detected(arrived)
             yield from self._lost(arrived)
         elif isinstance(arrived, Coincidences):
             yield from self._told(arrived)
@@ -64,7 +68,8 @@ class Revealer:
         elif len(epoch) > MOST_CLICKS:
             yield from self._skip(number, Reason.OVERLOAD, f"{len(epoch)} clicks, at most {MOST_CLICKS} are revealed")
         else:
-            phase = self._memory.interludes.phase(number)
+            self.in_work = number
+            phase = self._memory.interludes.phase(number, epoch.start_ps, epoch.stop_ps)
             prepared = yield from compute(
                 prepare,
                 epoch,
@@ -77,7 +82,11 @@ class Revealer:
             yield from self._reveal(number, prepared)
 
     def _reveal(self, number: int, prepared: Prepared) -> Script[None]:
-        self.in_flight[number] = prepared.epoch
+        if not len(prepared.epoch):
+            yield from self._skip(number, Reason.NO_CLICKS, "all clicks met others of this side and were left out")
+            self.in_work = None
+            return
+        self.in_flight[number], self.in_work = prepared.epoch, None
         yield from send(prepared.message)
         clicks, message = len(prepared.epoch), prepared.message
         rate_hz = clicks / seconds(message.duration_ps)
@@ -95,19 +104,26 @@ class Revealer:
 
     def _told(self, told: Coincidences) -> Script[None]:
         demand(
-            self._memory.interludes.phase(told.epoch) is Phase.KEY,
+            self._memory.interludes.planned_phase(told.epoch) is Phase.KEY,
             f"coincidences of epoch {told.epoch} arrived, which belongs to an interlude; the two ends' plans differ",
         )
         epoch = self._answered(told.epoch)
         if epoch is None:
             return
+        demand(
+            self._memory.interludes.stood(Phase.KEY, epoch.start_ps, epoch.stop_ps),
+            f"coincidences of epoch {told.epoch} arrived, which was revealed for the clock alone; update the peer",
+        )
+        self.in_work = told.epoch
         try:
             sifted, confirmation = yield from compute(sift, epoch, told, self._setup)
         except RemoteProtocolError as error:
             yield from self._skip(told.epoch, Reason.GARBLED, str(error))
-            return
-        yield from send(confirmation)
-        yield from self._memory.sifted(sifted)
+        else:
+            yield from send(confirmation)
+            self.in_work = None
+            yield from self._memory.sifted(sifted, self._newest or 0)
+        self.in_work = None
 
     def _skip(self, number: int, reason: Reason, numbers: str) -> Script[None]:
         yield from send(EpochSkipped(number, reason))

@@ -1,7 +1,8 @@
 """A dead man's switch for drivers of lasers whose instrument has none: dark once the permit has lapsed.
 
-It lives in the daemon's process, so it helps against everything but the death of that process; a laser with a watchdog
-of its own has that armed as well.
+It is an alarm of the daemon's event loop. So it helps when the permit office, the task that renews, or the supervision
+is dead; while the loop is held up it rings late, as soon as the loop turns again, and a dead process rings no alarm.
+Against those two only a watchdog in the instrument helps: a laser that has one has it armed as well.
 """
 
 from __future__ import annotations

@@ -1,24 +1,27 @@
 """Acquisition: pulls the tagger's blocks, has them cut into epochs by the pool, and hands every epoch to the links.
 
-It follows whatever instrument plays the role ``tagger``. The same stream after an absence goes on with a gap; another
-stream, or a leap of its time, is a new time axis: the links are told and begin a new session.
+It follows whatever instrument plays the role ``tagger``, and believes nothing of what a driver gives. The same stream
+after an absence goes on with a gap; another stream, or a leap of its time, is a new time axis: the links are told and
+begin a new session. So does every turn of ``TURN_PS``, long before a moment is too large for a message.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
 from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import suppress
+from fractions import Fraction
 from typing import Final, Protocol, cast
 
-from qnoded.errors import InstrumentError, InstrumentGarbled, InstrumentUnavailable
+from qnoded.errors import DriverBroken, InstrumentError, InstrumentGarbled, InstrumentUnavailable
 from qnoded.exchange.happenings import Detected, DetectionLost
 from qnoded.instruments.protocols import DEADLINE_S, TimeTagger
-from qnoded.node.cutting import LONGEST_SILENCE_PS, Cutter
+from qnoded.node.cutting import Cutter, checked
 from qnoded.node.devices import Devices
-from qnoded.node.driver_call import bounded
+from qnoded.node.driver_call import bounded, guarded
 from qnoded.node.pool import Pool
 from qnoded.node.watchdog import Progress
 from qnoded.records import Gap, Receiver, TagBlock
@@ -32,10 +35,13 @@ BLOCKS_OF_UTC: Final = 256
 EPOCHS_OF_RATE: Final = 8
 FEWEST_EPOCHS: Final = 2
 """Whole epochs before a rate is told: the first may lie before the light came on."""
+TURN_PS: Final = 2**61
+"""The time axis begins anew at multiples of it, every 26.7 days: messages carry moments below 2**62 ps. It depends on
+the tagger's reading alone, so that a daemon that is started again finds itself on the same axis."""
 LONGEST_NAME: Final = 64
-"""Characters of a time axis' name that a greeting carries."""
-LONGEST_STREAM_ID: Final = 56
-"""What is left of it beside a count."""
+"""Bytes of a time axis' name that a greeting carries."""
+DIGEST_LETTERS: Final = 16
+"""Of the digest that stands for a name that is too long."""
 
 log = logging.getLogger(__name__)
 
@@ -59,13 +65,15 @@ class Acquisition:
         self.followers: list[Follower] = []
         self.axis: str | None = None
         """Name of the epochs' time axis, the same as long as the tagger counts on; None before the first block."""
+        self.tick_ps = Fraction(1)
+        """Of the tagger that gives the stream, or gave it last."""
         self._receiver, self._devices, self._pool, self._progress = receiver, devices, pool, progress
         self._cutter = Cutter(receiver)
         self._utc_ns: deque[int] = deque(maxlen=BLOCKS_OF_UTC)
         self._clicks: deque[int] = deque(maxlen=EPOCHS_OF_RATE)
         self._away = False
         self._stream_id: str | None = None
-        self._returns = 0
+        self._returns = self._turn = 0
 
     @property
     def utc_minus_tag_ns(self) -> int | None:
@@ -92,29 +100,34 @@ class Acquisition:
             self._away = True
 
     async def _follow(self, tagger: TimeTagger) -> None:
-        blocks = aiter(tagger.stream())
+        self.tick_ps = guarded(lambda: Fraction(tagger.capability.resolution_ps), f"{TAGGER}: resolution_ps")
+        blocks = guarded(lambda: aiter(tagger.stream()), f"{TAGGER}: stream")
         try:
             while True:
                 block = await bounded(_next(blocks), f"{TAGGER}: next block", LONGEST_SILENCE_S)
                 if block is None:
                     problem = f"{TAGGER}: it has stopped its stream"
                     raise InstrumentUnavailable(problem)
-                await self._take(block, tagger.stream_id)
+                name: object = guarded(lambda: tagger.stream_id, f"{TAGGER}: stream_id")
+                if not isinstance(name, str):
+                    problem = f"{TAGGER}: stream_id is {name!r} and must be a str; tell its author"
+                    raise DriverBroken(problem)
+                await self._take(block, name)
         finally:
             if isinstance(blocks, AsyncGenerator):
                 with suppress(InstrumentError):
                     await bounded(blocks.aclose(), f"{TAGGER}: end of stream", DEADLINE_S)
 
-    async def _take(self, block: TagBlock, stream_id: str) -> None:
+    async def _take(self, given: object, stream_id: str) -> None:
         arrived_ns = time.time_ns()
-        block = self._placed(block, stream_id)
         self._progress.begin()
         try:
+            block = self._placed(await self._pool.compute(checked, given), stream_id)
             epochs = await self._pool.compute(self._cutter.push, block)
         finally:
             self._progress.finish()
         if len(block):
-            self._utc_ns.append(arrived_ns - int(block.tag_ps[-1]) // PS_PER_NS)
+            self._utc_ns.append(arrived_ns - (int(block.tag_ps[-1]) - self._turn * TURN_PS) // PS_PER_NS)
         for epoch in epochs:
             if isinstance(epoch, Detected):
                 self._clicks.append(len(epoch.epoch))
@@ -122,36 +135,47 @@ class Acquisition:
                 follower.detected(epoch)
 
     def _placed(self, block: TagBlock, stream_id: str) -> TagBlock:
-        """Put a block on its time axis, which it may begin; mark what was missed while the tagger was away."""
+        """Find the time axis of a block, which it may begin; mark what was missed while the tagger was away."""
         away, self._away = self._away, False
         last_ps = self._cutter.last_tag_ps
-        span_ps = int(block.tag_ps[-1] - block.tag_ps[0]) if len(block) else 0
-        if not 0 <= span_ps <= LONGEST_SILENCE_PS:
-            problem = f"{TAGGER}: one block spans {span_ps} ps, from 0 to {LONGEST_SILENCE_PS} ps are possible"
-            raise InstrumentGarbled(problem)
+        turn = int(block.tag_ps[0]) // TURN_PS if len(block) else self._turn
         if stream_id != self._stream_id:
-            self._begin(stream_id)
+            self._begin(stream_id, turn)
         elif last_ps is not None and not self._cutter.continues(block):
             if block.tag_ps[0] < last_ps:
                 self._returns += 1
-                self._begin(stream_id)
+                self._begin(stream_id, turn)
                 problem = f"{TAGGER}: the tags run back from {last_ps} to {block.tag_ps[0]} ps without a new stream"
                 raise InstrumentGarbled(problem)
             log.info("no tags for %.0f s: a new session begins", seconds(int(block.tag_ps[0]) - last_ps))
-            self._begin(stream_id)
+            self._begin(stream_id, turn)
+        elif turn != self._turn:
+            log.info("%.0f days of the tagger's clock: a new session begins", turn * seconds(TURN_PS) / 86_400)
+            self._begin(stream_id, turn)
         elif away and last_ps is not None and len(block):
             gap = Gap(last_ps, int(block.tag_ps[0]), None, "the tagger was away")
             return TagBlock(block.channel, block.tag_ps, (gap, *block.gaps))
         return block
 
-    def _begin(self, stream_id: str) -> None:
-        self._stream_id, self._cutter = stream_id, Cutter(self._receiver)
+    def _begin(self, stream_id: str, turn: int) -> None:
+        self._stream_id, self._turn = stream_id, turn
+        self._cutter = Cutter(self._receiver, turn * TURN_PS)
         # An instrument that turned its time back under the same name must not be taken for the old one.
-        self.axis = f"{stream_id[:LONGEST_STREAM_ID]}#{self._returns}" if self._returns else stream_id[:LONGEST_NAME]
+        self.axis = _axis(stream_id, (f"~{turn}" if turn else "") + (f"#{self._returns}" if self._returns else ""))
         self._utc_ns.clear()
         self._clicks.clear()
         for follower in self.followers:
             follower.axis_began()
+
+
+def _axis(stream_id: str, count: str) -> str:
+    """Return a name that fits into a greeting, another one for every stream and count."""
+    name = stream_id.encode("utf-8", "backslashreplace")
+    room = LONGEST_NAME - len(count)
+    if len(name) > room:
+        digest = hashlib.sha256(name).hexdigest()[:DIGEST_LETTERS]
+        name = name[: room - DIGEST_LETTERS - 1] + b"." + digest.encode()
+    return name.decode("utf-8", "ignore") + count
 
 
 async def _next(blocks: AsyncIterator[TagBlock]) -> TagBlock | None:

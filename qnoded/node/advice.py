@@ -20,6 +20,8 @@ LONG_WITHOUT_EPOCH_S: Final = 5.0
 """Nine epochs in a row that gave nothing."""
 MUCH_OVERLOAD: Final = 0.02
 """Share of epochs dropped under overload from which the machine is too slow for the rate."""
+MANY_BLOCKS: Final = 3
+"""Without a key among them it is no accident."""
 
 _OF_LINK: Final = {
     "ABSENT": "the peer is not heard: is its daemon running, and can the two machines reach each other's link address?",
@@ -71,7 +73,7 @@ def link_advice(name: str, link: LinkStatus) -> str:
 def instrument_advice(instrument: InstrumentStatus) -> str:
     """Return what to do about an instrument; empty if nothing."""
     if instrument.state == "READY" and instrument.problem is not None:
-        return "light is never given back by itself: find out why it went (qnodectl events), then qnodectl resume"
+        return "no light: find out why (qnodectl events); back with qnodectl light on"
     return _OF_INSTRUMENT.get(instrument.state, "")
 
 
@@ -101,7 +103,7 @@ def _about_a_search(link: LinkStatus) -> str:
     if link.since_s > LONG_SEARCH_S:
         return (
             f"no pairs found for {link.since_s:.0f} s: check that the source is on and both fibres are lit; "
-            "if so, widen search_offset_ps and search_frequency at both ends"
+            "if so, check that both hosts keep time (NTP), and widen search_offset_ps and search_frequency at both ends"
         )
     return _OF_LINK[link.state]
 
@@ -118,6 +120,13 @@ def _about_sifting(link: LinkStatus) -> str:
             f"no epoch was sifted for {link.sifted_age_s:.0f} s: see which discards grow (qnodectl links), and whether "
             "laser and taggers of both nodes are ready (qnodectl devices)"
         )
+    if link.keys is not None and link.keys.authentication_low:
+        return (
+            "key to authenticate with runs dry, and the link ends when it does: find out why blocks give no key "
+            "(qnodectl keys), or prepare a new first secret for both nodes"
+        )
+    if link.keys is not None and not link.keys.blocks_distilled and sum(link.keys.discarded.values()) >= MANY_BLOCKS:
+        return "no block gives a key: qnodectl events says why of each"
     epochs = link.epochs + sum(link.discards.values())
     dropped = link.discards.get("OVERLOAD", 0)
     if epochs and dropped / epochs > MUCH_OVERLOAD:

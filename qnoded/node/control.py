@@ -6,6 +6,7 @@
     GET  /v1/events?since=N            events after number N
     GET  /v1/stream                    a snapshot each second, as server-sent events
     POST /v1/link/NAME/pause           resume, interlude likewise
+    POST /v1/light/on                  off likewise
     POST /v1/device/swap               {"role": ..., "table": {"driver": ..., ...}}
 
 Who may open the socket may operate the node: it belongs to the daemon's user and group, mode 0660. An error is
@@ -63,7 +64,11 @@ class Controlled(Protocol):
         ...
 
     async def resume(self, link: str) -> None:
-        """Let a paused link, and a laser that has gone dark, go on."""
+        """Let a paused link go on."""
+        ...
+
+    async def light(self, *, on: bool) -> None:
+        """Give light again, or make dark until a person gives it again; a ``UsageError`` where there is no laser."""
         ...
 
     async def interlude(self, link: str) -> None:
@@ -101,6 +106,7 @@ class ControlServer:
                 web.get("/v1/events", self._events),
                 web.get("/v1/stream", self._stream),
                 web.post("/v1/link/{link}/{action:pause|resume|interlude}", self._link),
+                web.post("/v1/light/{word:on|off}", self._light),
                 web.post("/v1/device/swap", self._swap),
             ]
         )
@@ -165,6 +171,11 @@ class ControlServer:
         link, action = request.match_info["link"], request.match_info["action"]
         await act[action](link)
         return web.json_response({"link": link, "done": action})
+
+    async def _light(self, request: web.Request) -> web.Response:
+        word = request.match_info["word"]
+        await self._daemon.light(on=word == "on")
+        return web.json_response({"light": word})
 
     async def _swap(self, request: web.Request) -> web.Response:
         try:

@@ -1,4 +1,4 @@
-"""One settled session of a link: its messages in order, its heartbeats, and the script that identifies photons."""
+"""One settled session of a link: its messages in order, its heartbeats, the script that identifies photons, keys."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ from qnoded.exchange import wire
 from qnoded.exchange.effects import Script
 from qnoded.exchange.greeting import Session
 from qnoded.exchange.happenings import Happening
-from qnoded.exchange.live_messages import Goodbye, Heartbeat
+from qnoded.exchange.live_messages import Goodbye, Heartbeat, Seal
 from qnoded.exchange.messages import Message
 from qnoded.exchange.numbering import Numbering
-from qnoded.exchange.reports import EpochDiscarded, EpochSifted
+from qnoded.exchange.reports import BlockSifted, EpochDiscarded, EpochSifted
+from qnoded.node.distillation import Distillation, KeyMaking
 from qnoded.node.inbox import Inbox
 from qnoded.node.pool import Pool
 from qnoded.node.script_runner import ScriptRunner
+from qnoded.node.seals import Seals
 from qnoded.node.story import Story
 from qnoded.node.tasks import background
 from qnoded.node.watchdog import Progress
@@ -38,6 +40,8 @@ class Conversation:
         Hands frames to the network; returns why it could not, or nothing.
     emit
         Takes the script's reports.
+    keys
+        Where blocks become keys; None: they do not, and nothing is sealed.
     """
 
     def __init__(
@@ -48,6 +52,7 @@ class Conversation:
         story: Story,
         transmit: Callable[[Sequence[wire.Frame]], str],
         emit: Callable[[object], None],
+        keys: KeyMaking | None = None,
     ) -> None:
         self.session = session
         self.inbox = Inbox()
@@ -56,24 +61,21 @@ class Conversation:
         self._numbering = Numbering(session.identity)
         self._story, self._transmit, self._emit = story, transmit, emit
         self._runner = ScriptRunner(self.inbox, pool, progress, self.send, self._report)
+        self._distillation = Distillation(keys, self._send, emit) if keys else None
+        self._seals = Seals(keys.talk(session.identity), self._send_seal, self._deliver) if keys else None
         self._newest_settled = 0
         self._heard = asyncio.Event()
         self._ended = asyncio.Event()
-
-    @property
-    def strays(self) -> int:
-        """Messages of other sessions that arrived."""
-        return self._numbering.strays
 
     async def run(self, script: Script[None]) -> None:
         """Talk until the session ends, which is always an error.
 
         Raises
         ------
-        ProtocolError
-            The reason.
+        QnodedError
+            The reason: a ``ProtocolError``, or the key store cannot go on.
         """
-        async with background(self._beat(), self._listen(), self._runner.run(script)):
+        async with background(self._beat(), self._listen(), self._work(script)):
             await self._ended.wait()
             raise self._runner.ending
 
@@ -100,8 +102,14 @@ class Conversation:
         self._story.tell("received", message=message, number=header.number)
         if isinstance(message, Goodbye):
             self.end(PeerSilent(f"the peer said goodbye: {message.reason}"))
-        elif header.conversation == wire.EPOCHS:
-            self._put(message)
+        elif header.conversation != wire.CONTROL or isinstance(message, Seal):
+            try:
+                if self._seals is not None:
+                    self._seals.arrived(header.conversation, message, frames)
+                else:
+                    self._deliver(header.conversation, message)
+            except RemoteProtocolError as error:
+                self.end(error)
 
     def send(self, message: Message) -> None:
         """Send a message of the conversation about epochs.
@@ -120,11 +128,31 @@ class Conversation:
 
     def _send(self, message: Message, conversation: int) -> None:
         number = self._numbering.next_number()
-        problem = self._transmit(wire.encode(message, self.session.identity, conversation, number))
+        frames = wire.encode(message, self.session.identity, conversation, number)
+        problem = self._transmit(frames)
         self._story.tell("sent", message=message, number=number, problem=problem)
         if problem:
             reason = f"{problem}; message {number} was dropped, and the session ends"
             raise PeerSilent(reason)
+        if self._seals is not None and conversation != wire.CONTROL:
+            self._seals.sent(message, frames)
+
+    def _send_seal(self, seal: Seal) -> None:
+        self._send(seal, wire.CONTROL)
+
+    async def _work(self, script: Script[None]) -> None:
+        if self._seals is None or self._distillation is None:
+            await self._runner.run(script)
+            return
+        async with background(self._seals.run(), self._distillation.run()):
+            await self._runner.run(script)
+
+    def _deliver(self, conversation: int, message: Message) -> None:
+        """Hand a message to whoever it is for; what is for nobody is left out."""
+        if conversation == wire.EPOCHS:
+            self._put(message)
+        elif self._distillation is not None:
+            self._distillation.take(conversation, message)
 
     def _put(self, item: Message | Happening) -> None:
         try:
@@ -136,6 +164,8 @@ class Conversation:
         if isinstance(report, (EpochSifted, EpochDiscarded)):
             self._newest_settled = report.epoch
         self._emit(report)
+        if isinstance(report, BlockSifted) and self._distillation is not None:
+            self._distillation.begin(report)
 
     async def _beat(self) -> None:
         while True:

@@ -23,6 +23,7 @@ from qnoded.instruments.protocols import SAFE_S
 from qnoded.node.control import ControlServer
 from qnoded.node.device import DeviceChanged
 from qnoded.node.devices import Devices
+from qnoded.node.doubt_file import DoubtFile
 from qnoded.node.event_log import EventLog
 from qnoded.node.notify import Notifier
 from qnoded.node.permits import LightChanged, PermitOffice
@@ -36,6 +37,7 @@ from qnoded.node_settings import NodeSettings
 from qnoded.node_settings.models import KEY_POSITION
 
 if TYPE_CHECKING:
+    from qnoded.node.key_service import KeyService
     from qnoded.node.link import Link
     from qnoded.node.linking import Linking
     from qnoded.node.recording import SiftedRecorder
@@ -101,6 +103,8 @@ class Daemon:
         )
         self._links: dict[str, Link] = {}
         self._office: PermitOffice | None = None
+        self._doubt: str | None = None
+        """Why the laser is to stay dark, as an earlier run of the daemon left it."""
         self._dark: str | None = None
         """Why the laser gives no light though the config asks for it."""
         self._turning: Turning | None = None
@@ -127,7 +131,12 @@ class Daemon:
                     await self._until_stopped(self._started(pool))
                     if self._stopping.is_set():
                         return
-                    async with self._linked(pool, watchdog):
+                    from qnoded.node.key_service import key_service
+
+                    async with (
+                        key_service(self.settings, self._where, pool, self.tell) as keys,
+                        self._linked(pool, watchdog, keys),
+                    ):
                         self._ready(notifier)
                         await self._stopping.wait()
                         notifier.stopping()
@@ -168,8 +177,11 @@ class Daemon:
         self._lag.forget()
         notifier.ready(self._summary())
         self.tell("info", "node", f"ready after {time.monotonic() - self._started_s:.1f} s")
-        if self._office is not None:
+        if self._office is not None and self._doubt is None:
             self._office.resume("the node has started, and its config asks for light")
+        elif self._office is not None:
+            why = f"dark: {self._doubt}; it stays so until a person has looked: qnodectl light on"
+            self._light_changed(LightChanged(False, why))
 
     @asynccontextmanager
     async def _supervised_devices(self) -> AsyncIterator[None]:
@@ -184,7 +196,7 @@ class Daemon:
             raise error
 
     @asynccontextmanager
-    async def _linked(self, pool: Pool, watchdog: Watchdog) -> AsyncIterator[None]:
+    async def _linked(self, pool: Pool, watchdog: Watchdog, keys: KeyService | None) -> AsyncIterator[None]:
         """Have light, polarization, acquisition and links; dark before the goodbyes at the end."""
         from qnoded.node.linking import Linking
         from qnoded.node.recording import SiftedRecorder
@@ -195,41 +207,47 @@ class Daemon:
             self._turning = Turning(
                 self._devices, operate.positions, KEY_POSITION, lambda level, text: self.tell(level, CONTROLLER, text)
             )
+        doubts: DoubtFile | None = None
         if LASER in self._devices and operate.laser_power_dbm is not None:
             assert operate.max_power_dbm is not None
+            doubts = DoubtFile(self.settings.node.state_dir, pool)
+            self._doubt = await doubts.load()
             self._office = PermitOffice(
                 self._devices,
                 power_dbm=operate.laser_power_dbm,
                 max_power_dbm=operate.max_power_dbm,
-                conditions={"an event loop on time": lambda: self._lag.recent_s < LARGEST_LAG_S},
+                health={"an event loop on time": lambda: self._lag.recent_s < LARGEST_LAG_S},
                 tell=self._light_changed,
+                remember=doubts.keep,
             )
         watchers = [one.take for one in (self._turning,) if one] + [one.add for one in (recorder,) if one]
-        linking = Linking(self.settings, self._devices, pool, watchdog, watchers, self.tell)
+        linking = Linking(self.settings, self._devices, pool, watchdog, watchers, self.tell, keys)
         self._links = linking.links
-        parts = [part for part in (linking, self._turning, self._office, recorder) if part is not None]
+        if self._turning is not None:
+            self._turning.followers += [link.controller_stands for link in linking.links.values()]
+        parts = [part for part in (linking, self._turning, self._office, doubts, recorder) if part is not None]
         try:
             async with background(*(part.run() for part in parts)):
                 try:
                     yield
                 finally:
-                    await self._wind_down(linking, recorder)
+                    await self._wind_down(linking, recorder, doubts)
         finally:
             linking.close()
 
-    async def _wind_down(self, linking: Linking, recorder: SiftedRecorder | None) -> None:
+    async def _wind_down(self, linking: Linking, recorder: SiftedRecorder | None, doubts: DoubtFile | None) -> None:
         if self._office is not None:
-            self._office.revoke("the node stops")
+            self._office.stop("the node stops")
         linking.stop_acquiring()
         with suppress(TimeoutError):
             async with asyncio.timeout(SAFE_S):
                 await self._devices.make_safe()
         for link in linking.links.values():
             link.stop()
-        if recorder is not None:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(SAFE_S):
-                    await recorder.finish()
+        for last_words in (doubts.flush() if doubts else None, recorder.finish() if recorder else None):
+            if last_words is not None:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(last_words, SAFE_S)
 
     # What operators ask, see control.Controlled
 
@@ -257,10 +275,18 @@ class Daemon:
         self._link(link).pause()
 
     async def resume(self, link: str) -> None:
-        """Let a paused link, and a laser that has gone dark, go on."""
+        """Let a paused link go on."""
         self._link(link).resume()
-        if self._office is not None:
-            self._office.resume("resumed by the operator")
+
+    async def light(self, *, on: bool) -> None:
+        """Give light again, or make dark until a person gives it again."""
+        if self._office is None:
+            problem = "this node gives no light: it is starting, or has no laser with operate.laser_power_dbm"
+            raise UsageError(problem)
+        if on:
+            self._office.resume("switched on by the operator")
+        else:
+            self._office.revoke("switched off by the operator; back with qnodectl light on")
 
     async def interlude(self, link: str) -> None:
         """Ask for a CHSH interlude as soon as possible."""

@@ -62,6 +62,7 @@ class Devices:
         self._swapping = {role: asyncio.Lock() for role in tables}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._group: asyncio.TaskGroup | None = None
+        self._stopping = False
         for role, table in tables.items():
             device = Device(role, table, where, simulation=simulation, chance=chance, tell=tell)
             device.take(table, _bound_if_installed(device, table))
@@ -130,7 +131,7 @@ class Devices:
         Raises
         ------
         UsageError
-            If the node has no such role.
+            If the node has no such role, or stops.
         ConfigError, DependencyMissing
             If the table is wrong or the driver cannot be loaded; the old instrument goes on undisturbed.
         """
@@ -142,7 +143,12 @@ class Devices:
         return device.snapshot()
 
     async def _replace(self, role: str, table: Mapping[str, Any], binding: Binding) -> None:
-        await self._halt(role)
+        if not self._stopping:
+            await self._halt(role)
+        # It may have begun to stop meanwhile: then nothing is connected any more.
+        if self._stopping:
+            problem = f"the node stops: {role} is not swapped"
+            raise UsageError(problem)
         self._devices[role].take(table, binding)
         self._start(role)
 
@@ -153,10 +159,12 @@ class Devices:
     async def _halt(self, role: str) -> None:
         task = self._tasks.get(role)
         if task is not None:
-            task.cancel()
+            if not task.cancelling():
+                task.cancel()
             await asyncio.wait({task})
 
     async def _stop(self) -> None:
+        self._stopping = True
         await self.make_safe()
         halts = []
         for role in reversed(self._devices):

@@ -24,6 +24,8 @@ from qnoded.node.keys.sealed_talk import SealedTalk
 from qnoded.node.keys.store import KeyStore
 from qnoded.node.pool import Pool
 from qnoded.node.script_runner import ScriptRunner
+from qnoded.node.status import KeysStatus
+from qnoded.node.tally import Tally
 from qnoded.node.watchdog import Progress
 from qnoded.records import SIDES
 
@@ -55,6 +57,21 @@ class KeyMaking:
     def talk(self, session: bytes) -> SealedTalk:
         """Return what seals a session."""
         return SealedTalk(self.store, self.link, session)
+
+    def status(self, tally: Tally) -> KeysStatus:
+        """Return what is known of the link's keys now."""
+        stock, levels = self.store.stock(self.link), self.levels
+        return KeysStatus(
+            available=stock.own_keys,
+            waiting=stock.peer_keys,
+            key_bits=8 * stock.key_bytes,
+            low=stock.low,
+            blocks_distilled=tally.blocks_distilled,
+            secret_bits=tally.secret_bits,
+            discarded={reason.name: count for reason, count in tally.keyless.items()},
+            authentication_bytes=(levels.sending_bytes, levels.receiving_bytes) if levels else None,
+            authentication_low=levels is not None and levels.low,
+        )
 
     async def look(self) -> None:
         """Look how much key is left for authentication."""
@@ -92,7 +109,7 @@ class Distillation:
         self._begun: asyncio.Queue[int] = asyncio.Queue()
         self._works: dict[int, _Work] = {}
         self._recovering = Inbox()
-        self._recovered = asyncio.Event()
+        self._key_is_due, self._recovered = asyncio.Event(), asyncio.Event()
         self._committing = asyncio.Lock()
 
     def begin(self, block: BlockSifted) -> None:
@@ -149,11 +166,12 @@ class Distillation:
                 self._discarded(work.block, NoKey.SESSION_ENDED, NoKey.SESSION_ENDED.value)
 
     async def _recover(self) -> None:
-        """Decide with the peer what earlier sessions left open."""
+        """Decide with the peer what earlier sessions left open, once there is a key to commit: it takes seals."""
+        await self._keys.look()
+        await self._key_is_due.wait()
         script = committing.recover_alice(self._book) if self._is_alice else committing.recover_bob(self._book)
         await self._runner(wire.DISTILLATION, self._recovering).run(script)
         self._recovered.set()
-        await self._keys.look()
 
     async def _make(self, work: _Work) -> None:
         block = work.block
@@ -188,6 +206,7 @@ class Distillation:
             await asyncio.wrap_future(self._keys.store.note(self._keys.link, account))
             self._discarded(block, NoKey.NO_LENGTH, f"{len(key)} bytes of key are used up by their commit")
             return
+        self._key_is_due.set()
         await self._recovered.wait()
         if self._is_alice:
             async with self._committing:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -100,7 +101,10 @@ async def through(work: Coroutine[Any, Any, T]) -> T:
     try:
         return await asyncio.shield(task)
     except asyncio.CancelledError:
-        await asyncio.wait({task})
+        while not task.done():
+            # Another cancellation, by a node that stops while it swaps, must not leave it half done either.
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait({task})
         raise
 
 

@@ -8,7 +8,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from dataclasses import fields, is_dataclass
 from typing import Final
+
+import numpy as np
 
 from qnoded.errors import RemoteProtocolError
 from qnoded.exchange.happenings import Detected, DetectionLost, Happening
@@ -19,6 +22,8 @@ MOST_EPOCHS: Final = 32
 """Eighteen seconds: a cold search takes that long with the script waiting for it."""
 MOST_ITEMS: Final = 4096
 """More than that of messages and notes is a peer that floods, or a script that has stopped."""
+MOST_BYTES: Final = 256 * 2**20
+"""Of the arrays in waiting messages: what a peer with ten million clicks a second reveals during a cold search."""
 
 
 class Inbox:
@@ -31,6 +36,7 @@ class Inbox:
         """Epochs that wait now."""
         self._most_epochs = most_epochs
         self._items: deque[Message | Happening] = deque()
+        self._bytes = 0
         self._arrived = asyncio.Event()
 
     def __len__(self) -> int:
@@ -47,6 +53,10 @@ class Inbox:
         if len(self._items) >= MOST_ITEMS:
             problem = f"{MOST_ITEMS} messages and notes wait unread; this end is too slow, or the peer floods it"
             raise RemoteProtocolError(problem)
+        if self._bytes + _size(item) > MOST_BYTES:
+            problem = f"{MOST_BYTES >> 20} MiB of messages wait unread; this end is too slow, or the peer floods it"
+            raise RemoteProtocolError(problem)
+        self._bytes += _size(item)
         self._items.append(item)
         if isinstance(item, Detected):
             self.epochs += 1
@@ -60,6 +70,7 @@ class Inbox:
             self._arrived.clear()
             await self._arrived.wait()
         item = self._items.popleft()
+        self._bytes -= _size(item)
         self.epochs -= isinstance(item, Detected)
         return item
 
@@ -67,7 +78,7 @@ class Inbox:
         """Take out the epochs that still wait, since nobody will read them any more."""
         waiting = [item for item in self._items if isinstance(item, (Detected, DetectionLost))]
         self._items.clear()
-        self.epochs = 0
+        self.epochs = self._bytes = 0
         return waiting
 
     def _drop_oldest(self) -> None:
@@ -78,3 +89,12 @@ class Inbox:
                 self.epochs -= 1
                 self.dropped += 1
                 return
+
+
+def _size(item: object) -> int:
+    """Return how many bytes of arrays a message holds; an epoch of this node's own is bounded by its number."""
+    if isinstance(item, np.ndarray):
+        return int(item.nbytes)
+    if isinstance(item, Detected) or not is_dataclass(item):
+        return 0
+    return sum(_size(getattr(item, one.name)) for one in fields(item))

@@ -15,19 +15,31 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final, Protocol
 
-from qnoded.errors import LocalProtocolError, PeerSilent, QnodedError, RemoteProtocolError, TermsMismatch, UsageError
+from qnoded.errors import (
+    AuthenticationFailed,
+    KeysExhausted,
+    LocalProtocolError,
+    PeerSilent,
+    QnodedError,
+    RemoteProtocolError,
+    TermsMismatch,
+    UsageError,
+)
 from qnoded.exchange import wire
 from qnoded.exchange.effects import Script
 from qnoded.exchange.greeting import Introduction, Session, hear, restarted
-from qnoded.exchange.happenings import Detected, DetectionLost, InterludeWanted, KnownClock
+from qnoded.exchange.happenings import ControllerStands, Detected, DetectionLost, InterludeWanted, KnownClock
 from qnoded.exchange.lifecycle import TABLE, Event, Lifecycle, State
 from qnoded.exchange.live_messages import NONCE_BYTES, Greeting
 from qnoded.exchange.reports import (
+    BlockDiscarded,
+    ClockAcquired,
     ClockTracked,
     EpochDiscarded,
     EpochSifted,
     InterludePlanned,
     LockLost,
+    NoKey,
     Reason,
     ServiceMeasured,
 )
@@ -35,6 +47,7 @@ from qnoded.exchange.terms import LinkTerms
 from qnoded.exchange.wire import Frame
 from qnoded.node.acquisition import Acquisition
 from qnoded.node.conversation import Conversation
+from qnoded.node.distillation import KeyMaking
 from qnoded.node.lock_file import LockFile, PersistedLock
 from qnoded.node.pool import Pool
 from qnoded.node.status import Level, LinkStatus
@@ -57,8 +70,17 @@ FLUSH_S: Final = 1.0
 RENEWAL_S: Final = 5.0
 """The connecting end makes a new socket when it was not heard for so long: libzmq gives some connections up."""
 
+INTRODUCTION_S: Final = 60.0
+"""What an end says of its clock and rate gets this old, then it introduces itself anew."""
+UNLOCKED_S: Final = 600.0
+"""A session that has no lock for so long ends: the next one looks anew at the hosts' clocks, from which a tagger's runs
+away by half a second a day."""
+
 _SILENT: Final = (State.PAUSED, State.STOPPED)
 _LOCKED: Final = (State.SIFTING, State.INTERLUDE)
+_SEARCHING: Final = (State.ACQUIRING, State.RELOCKING)
+_UNLOCKED: Final = (Reason.LOCK_LOST, Reason.NO_LOCK)
+"""Of epochs: all that the revealer learns of the clock, which the matcher keeps."""
 
 log = logging.getLogger(__name__)
 
@@ -111,6 +133,8 @@ class Link:
         Called with every report of the script.
     tell
         Takes events for people: level and text.
+    keys
+        Where blocks become keys; None: they do not.
     """
 
     def __init__(
@@ -129,24 +153,30 @@ class Link:
         make_script: ScriptMaker,
         watchers: Sequence[Callable[[object], None]] = (),
         tell: Callable[[Level, str], None],
+        keys: KeyMaking | None = None,
     ) -> None:
         self.name, self.role, self.terms = name, role, terms
         self._software, self._socket, self._acquisition = software, socket, acquisition
         self._pool, self._progress, self._lock_file, self._story = pool, progress, lock_file, story
         self._make_script, self._watchers, self._tell = make_script, tuple(watchers), tell
+        self._keys = keys
         self._lifecycle = Lifecycle()
-        self._tally = Tally(terms)
+        self._tally = Tally(terms, role)
         self._lock: PersistedLock | None = None
         self._introduction: Introduction | None = None
+        self._introduced_s = 0.0
         self._conversation: Conversation | None = None
         self._settled: asyncio.Queue[tuple[Conversation, Script[None]]] = asyncio.Queue()
         self._interlude: InterludePlanned | None = None
+        self._controller: ControllerStands | None = None
         self._reason = ""
         self._since_s = self._renewed_s = self._not_before_s = self._now_s()
         self._heard_s: float | None = None
         self._told_of_refusal = 0
         self._garbage_told_s = -math.inf
         self._wake = asyncio.Event()
+        self._fault = ""
+        self._fault_told = asyncio.Event()
 
     # What the daemon asks of a link
 
@@ -154,7 +184,9 @@ class Link:
         """Keep the link until cancelled."""
         self._lock = await self._lock_file.load()
         try:
-            async with background(self._socket.watch(), self._lock_file.run(), self._hear(), self._greet()):
+            async with background(
+                self._socket.watch(), self._lock_file.run(), self._dump(), self._hear(), self._greet()
+            ):
                 await self._talk()
         finally:
             self.stop()
@@ -205,8 +237,8 @@ class Link:
             reason=self._reason,
             session=conversation.session.identity.hex()[:8] if conversation else None,
             clock=tally.clock(now_s, locked=self._lifecycle.state in _LOCKED),
-            rates=tally.rates,
-            qber=tally.qber,
+            rates=tally.rates(now_s),
+            qber=tally.qber(now_s),
             chsh=tally.chsh,
             sifted_bits=tally.sifted_bits,
             epochs=tally.epochs,
@@ -216,9 +248,16 @@ class Link:
             blocks=tally.blocks,
             peer_age_s=None if self._heard_s is None else now_s - self._heard_s,
             refused_keys=self._socket.refused,
+            keys=self._keys.status(tally) if self._keys else None,
         )
 
-    # What the acquisition tells a link
+    # What the acquisition and the controller tell a link
+
+    def controller_stands(self, stands: ControllerStands) -> None:
+        """Hand on where the polarization controller stands; the next session is told as well."""
+        self._controller = stands
+        if self._conversation is not None:
+            self._conversation.tell(stands)
 
     def axis_began(self) -> None:
         """Begin anew: all that was agreed upon was about another time axis."""
@@ -226,15 +265,19 @@ class Link:
 
     def detected(self, epoch: Detected | DetectionLost) -> None:
         """Hand an epoch to the script, or count it where there is none."""
-        start_ps = epoch.epoch.start_ps if isinstance(epoch, Detected) else epoch.start_ps
+        if isinstance(epoch, Detected):
+            self._tally.detected(len(epoch.epoch), self._now_s())
         if self._conversation is None:
-            reason = Reason.PEER_LOST if isinstance(epoch, Detected) else Reason(epoch.reason)
-            self._tally.add(EpochDiscarded(start_ps // EPOCH_PS, reason, "no session"), self._now_s())
+            self._count_unused(epoch)
             if self._introduction is None:
                 self._wake.set()
             return
-        self._conversation.newest_detected = start_ps // EPOCH_PS
+        self._conversation.newest_detected = _number(epoch)
         self._conversation.tell(epoch)
+
+    def _count_unused(self, epoch: Detected | DetectionLost) -> None:
+        reason = Reason.PEER_LOST if isinstance(epoch, Detected) else Reason(epoch.reason)
+        self._tally.add(EpochDiscarded(_number(epoch), reason, "no session"), self._now_s())
 
     # Hearing
 
@@ -293,22 +336,31 @@ class Link:
         while True:
             if self._conversation is None and self._lifecycle.state not in _SILENT:
                 self._renew_if_unheard()
-                if self._introduced() is not None:
+                if self._introduced(anew=self._now_s() >= self._introduced_s + INTRODUCTION_S) is not None:
                     self._say_greeting()
+            elif self._lifecycle.state in _SEARCHING and self._now_s() >= self._since_s + UNLOCKED_S:
+                self._leave(Event.SESSION_ENDED, f"no lock within {UNLOCKED_S:g} s: the hosts' clocks are asked anew")
+                continue
             self._wake.clear()
             slow = self._lifecycle.state is State.MISMATCH
             with suppress(TimeoutError):
                 async with asyncio.timeout(MISMATCH_GREETING_S if slow else GREETING_S):
                     await self._wake.wait()
 
-    def _introduced(self) -> Introduction | None:
+    def _introduced(self, *, anew: bool = False) -> Introduction | None:
         """Return what this end says of itself, fixed with its nonce; None as long as it may not or cannot greet."""
         if self._now_s() < self._not_before_s:
             return None
         acquisition = self._acquisition
         utc_ns, rate_hz = acquisition.utc_minus_tag_ns, acquisition.detections_hz
-        if self._introduction is None and acquisition.axis is not None and utc_ns is not None and rate_hz > 0.0:
+        if (
+            (self._introduction is None or anew)
+            and acquisition.axis is not None
+            and utc_ns is not None
+            and rate_hz > 0.0
+        ):
             nonce = secrets.token_bytes(NONCE_BYTES)
+            self._introduced_s = self._now_s()
             self._introduction = Introduction(
                 self.role, self._software, self.terms, nonce, acquisition.axis, utc_ns, rate_hz
             )
@@ -323,7 +375,13 @@ class Link:
     def _say_greeting(self) -> None:
         assert self._introduction is not None
         greeting = self._introduction.greeting()
-        problem = self._socket.send(wire.encode(greeting, wire.NO_SESSION, wire.CONTROL, 0))
+        try:
+            frames = wire.encode(greeting, wire.NO_SESSION, wire.CONTROL, 0)
+        except LocalProtocolError as error:
+            # Nothing that it says will be shorter next time.
+            self._say_goodbye(Event.STOP, f"this end cannot introduce itself: {error}")
+            return
+        problem = self._socket.send(frames)
         self._story.tell("sent", message=greeting, problem=problem)
 
     def _renew_if_unheard(self) -> None:
@@ -344,8 +402,10 @@ class Link:
         if self._lock is not None:
             known = self._lock.known(session.matcher, streams, session.host_offset_ps)
         self._conversation = Conversation(
-            session, self._pool, self._progress, self._story, self._socket.send, self._reported
+            session, self._pool, self._progress, self._story, self._socket.send, self._reported, self._keys
         )
+        if self._controller is not None:
+            self._conversation.tell(self._controller)
         self._settled.put_nowait((self._conversation, self._make_script(session, known)))
 
     async def _talk(self) -> None:
@@ -361,12 +421,24 @@ class Link:
         except Exception as bug:
             log.exception("link %s: a mistake in qnoded ends the session", self.name)
             reason = LocalProtocolError(f"a mistake in qnoded: {bug!r}; please report it with the log")
+        if isinstance(reason, (AuthenticationFailed, KeysExhausted)):
+            # Another session would only be another guess for a forger, or fail the same way.
+            self._tell("error", str(reason))
+            self._say_goodbye(Event.STOP, str(reason))
         if conversation is self._conversation:
             lost = isinstance(reason, PeerSilent)
             self._leave(Event.PEER_LOST if lost else Event.SESSION_ENDED, str(reason))
         if not isinstance(reason, PeerSilent):
             self._not_before_s = self._now_s() + RESPITE_S
-            await self._story.dump(self._pool, str(reason))
+            self._fault = str(reason)
+            self._fault_told.set()
+
+    async def _dump(self) -> None:
+        """Write the story of faults, one at a time: a disk that hangs holds up no session."""
+        while True:
+            await self._fault_told.wait()
+            self._fault_told.clear()
+            await self._story.dump(self._pool, self._fault)
 
     def _say_goodbye(self, event: Event, reason: str) -> None:
         if self._conversation is not None:
@@ -382,7 +454,7 @@ class Link:
         if conversation is not None:
             conversation.end(PeerSilent(reason))
             for waiting in conversation.inbox.leftovers():
-                self.detected(waiting)
+                self._count_unused(waiting)
         self._enter(event, reason)
 
     def _reported(self, report: object) -> None:
@@ -398,8 +470,14 @@ class Link:
 
     def _follow(self, report: object) -> None:
         """Let the state follow what the script reports."""
-        if isinstance(report, LockLost):
+        if isinstance(report, BlockDiscarded) and report.reason is not NoKey.SESSION_ENDED:
+            self._tell("warning", f"block {report.block} gives no key: {report.reason.value}; {report.numbers}")
+        elif isinstance(report, LockLost):
             self._enter(Event.LOCK_LOST, report.reason)
+        elif isinstance(report, EpochDiscarded) and report.reason in _UNLOCKED and not self._matches:
+            self._enter(Event.LOCK_LOST, report.numbers)
+        elif isinstance(report, ClockAcquired):
+            self._tell("info", f"clock, {'wide' if report.cold else 'near'} search: {report.acquisition.sentence}")
         elif isinstance(report, InterludePlanned):
             self._interlude = report
             self._tell("info", f"CHSH interlude from epoch {report.service_epoch} to {report.return_epoch}")
@@ -413,6 +491,10 @@ class Link:
                 self._enter(Event.SERVICE_BEGAN, "")
 
     # State
+
+    @property
+    def _matches(self) -> bool:
+        return self._conversation is not None and self._conversation.session.matcher == self.role
 
     def _enter(self, event: Event, reason: str) -> None:
         """Take an event where it means something; elsewhere the state says more already."""
@@ -434,3 +516,7 @@ class Link:
     @staticmethod
     def _now_s() -> float:
         return asyncio.get_running_loop().time()
+
+
+def _number(epoch: Detected | DetectionLost) -> int:
+    return (epoch.epoch.start_ps if isinstance(epoch, Detected) else epoch.start_ps) // EPOCH_PS

@@ -18,6 +18,7 @@ from qnoded.exchange.terms import LinkTerms
 from qnoded.node.acquisition import Acquisition
 from qnoded.node.curve import load_keys, load_peer
 from qnoded.node.devices import Devices
+from qnoded.node.key_service import KeyService
 from qnoded.node.link import Link, ScriptMaker
 from qnoded.node.lock_file import LockFile
 from qnoded.node.pool import Pool
@@ -42,6 +43,8 @@ class Linking:
         Called with every report of every link.
     tell
         Takes events for people: level, source and text.
+    keys
+        Makes blocks keys; None: they stay blocks.
 
     Raises
     ------
@@ -57,10 +60,11 @@ class Linking:
         watchdog: Watchdog,
         watchers: Sequence[Callable[[object], None]],
         tell: Callable[[Level, str, str], None],
+        keys: KeyService | None = None,
     ) -> None:
         self.links: dict[str, Link] = {}
         self._settings, self._pool, self._watchdog = settings, pool, watchdog
-        self._watchers, self._tell = watchers, tell
+        self._watchers, self._tell, self._keys = watchers, tell, keys
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._sockets: list[LinkSocket] = []
         self._gatekeeper = Gatekeeper(self._context)
@@ -113,6 +117,11 @@ class Linking:
         )
         socket = LinkSocket(self._context, self._gatekeeper, endpoint)
         self._sockets.append(socket)
+        unchosen = [one.name for one in receiver.detectors if one.dead_time_ps is None]
+        if terms.makes_keys and unchosen:
+            advice = "give each in [receiver.dead_time_ps], at least what qnoded analyze finds; 0 if there are none"
+            echoes = "echoes tell everybody which detector clicked"
+            self._tell("warning", f"link {name}", f"no dead time of {', '.join(unchosen)}: {echoes}; {advice}")
         folder = self._settings.node.state_dir / name
         return Link(
             name,
@@ -125,19 +134,20 @@ class Linking:
             progress=self._watchdog.watch(f"link {name}"),
             lock_file=LockFile(folder / "lock.json", self._pool),
             story=Story(folder, asyncio.get_running_loop().time),
-            make_script=script_maker(terms, link.role, receiver, self._pool),
+            make_script=script_maker(terms, link.role, receiver, self._pool, self._acquisition),
             watchers=self._watchers,
             tell=lambda level, text: self._tell(level, f"link {name}", text),
+            keys=self._keys.making(name, self._watchdog) if self._keys else None,
         )
 
 
-def script_maker(terms: LinkTerms, role: str, receiver: Receiver, pool: Pool) -> ScriptMaker:
+def script_maker(terms: LinkTerms, role: str, receiver: Receiver, pool: Pool, acquisition: Acquisition) -> ScriptMaker:
     """Return what makes this end's scripts, with the memory that outlives each of them."""
     memory = LinkMemory.of(terms, role)
 
     def made(session: Session, known: KnownClock) -> Script[None]:
         if session.revealer == role:
-            return reveal(terms, role, receiver, session, memory=memory)
+            return reveal(terms, role, receiver, session, tick_ps=acquisition.tick_ps, memory=memory)
         return match(terms, role, receiver, session, known, pool.over, memory=memory)
 
     return made

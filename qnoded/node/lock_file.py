@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,9 +15,12 @@ from typing import Any, Final
 
 from qnoded.exchange.happenings import KnownClock
 from qnoded.node.pool import Pool
+from qnoded.node.whole_file import replace_file
 from qnoded.stages.synchronization.clock_state import ClockState
 
 LEAST_INTERVAL_S: Final = 1.0
+LOAD_S: Final = 2.0
+"""What a disk does not give in this time is searched for instead."""
 LARGEST_FILE_BYTES: Final = 1 << 20
 _VERSION: Final = 1
 
@@ -86,7 +88,12 @@ class LockFile:
 
     async def load(self) -> PersistedLock | None:
         """Return what an earlier run left, None where there is nothing or nothing usable."""
-        return await self._pool.write(_load, self.path)
+        try:
+            async with asyncio.timeout(LOAD_S):
+                return await self._pool.write(_load, self.path)
+        except TimeoutError:
+            log.warning("%s could not be read within %g s; the clock is searched anew", self.path, LOAD_S)
+            return None
 
     def keep(self, lock: PersistedLock) -> None:
         """Have a lock written soon."""
@@ -110,22 +117,6 @@ class LockFile:
             await self._pool.write(replace_file, self.path, lock.text())
         except (OSError, ValueError) as error:
             log.warning("the clock lock could not be kept in %s: %s; a restart will search longer", self.path, error)
-
-
-def replace_file(path: Path, text: str) -> None:
-    """Write a small file whole or not at all, readable by its owner alone; survives a loss of power."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    beside = path.with_name(path.name + ".new")
-    with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _load(path: Path) -> PersistedLock | None:

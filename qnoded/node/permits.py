@@ -1,10 +1,13 @@
 """The permit office: the node's laser emits only as long as this keeps saying so, twice a second.
 
 A decision that there shall be light (``resume``) comes from a person, or from the start of a node whose config asks for
-light. The office waits until all conditions hold, switches on, and renews the permit while they still hold. With the
-first doubt, the laser's own or the node's, it makes the laser dark and forgets the decision: nothing that comes back by
-itself, a cable, a tagger, a laser, brings the light back. If the whole process dies or hangs, no permit is renewed, and
-the laser's driver or the instrument goes dark by itself.
+light. The office waits until laser and node are well, switches on, and renews the permit while they still are.
+
+- With the first doubt about the laser it makes it dark, forgets the decision, and has the doubt remembered beyond the
+  end of the process: nothing that comes back by itself, a cable, a laser, the daemon, brings the light back.
+- What is wrong with the node alone, an event loop that was held up, makes dark as well. But the decision holds, and
+  light comes back once the node has been well for a while, if the laser was there all the time.
+- If the whole process dies or hangs, no permit is renewed, and the laser's driver or the instrument goes dark.
 """
 
 from __future__ import annotations
@@ -32,6 +35,8 @@ DECISION_S: Final = 120.0
 """A decision waits this long for its conditions, as a first start compiles for a minute; later nobody expects light."""
 SOFT_START_S: Final = 2.0
 """A laser that was switched on may say for so long that it does not emit yet."""
+HEALED_S: Final = 5.0
+"""A node that was unwell gives light again after it has been well for so long."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +57,9 @@ class PermitOffice:
         *,
         power_dbm: float,
         max_power_dbm: float,
-        conditions: Mapping[str, Callable[[], bool]],
+        health: Mapping[str, Callable[[], bool]],
         tell: Callable[[LightChanged], None],
+        remember: Callable[[str | None], None],
         role: str = "laser",
     ) -> None:
         """Start without a decision: dark.
@@ -66,10 +72,14 @@ class PermitOffice:
             Power at which it emits.
         max_power_dbm
             The most that any permit covers.
-        conditions
-            What must hold for light, such as ``{"tagger ready": ...}``, by name; asked twice a second.
+        health
+            What must hold of the node itself, by name, such as ``{"an event loop on time": ...}``; asked twice a
+            second.
         tell
             Called with every change.
+        remember
+            Called with the doubt for which the laser stays dark until a person decides, and with None once one has;
+            must return at once. Whoever starts the node asks what was remembered before he calls ``resume``.
 
         Raises
         ------
@@ -84,7 +94,7 @@ class PermitOffice:
             raise UsageError(problem)
         self._devices, self._role = devices, role
         self._power_dbm, self._max_power_dbm = power_dbm, max_power_dbm
-        self._conditions, self._tell = conditions, tell
+        self._health, self._tell, self._remember = health, tell, remember
         self._decision: _Decision | None = None
         self._decided = asyncio.Event()
         self._number = 0
@@ -98,17 +108,23 @@ class PermitOffice:
     @property
     def waiting_for(self) -> str | None:
         """What a decision for light still waits for; None if there is no decision, or light."""
-        return self._doubt(self._decision) if self._decision and not self._emitting else None
+        return self._missing() if self._decision and not self._emitting else None
 
     def resume(self, reason: str) -> None:
-        """Decide that there shall be light as soon as all conditions hold, for ``DECISION_S`` from now on."""
+        """Decide that there shall be light as soon as all is well, for ``DECISION_S`` from now on."""
+        self._remember(None)
         if self._decision is None or self._decision.revoked.is_set():
             self._decision = _Decision(reason, asyncio.get_running_loop().time())
             self._decided.set()
 
     def revoke(self, reason: str) -> None:
-        """Decide that there shall be no light, now."""
-        if self._decision is not None:
+        """Decide that there shall be no light, now and until ``resume``, also if the node is started anew."""
+        self._remember(reason)
+        self.stop(reason)
+
+    def stop(self, reason: str) -> None:
+        """Make dark because the node stops; its next start may give light again."""
+        if self._decision is not None and not self._decision.revoked.is_set():
             self._decision.against = reason
             self._decision.revoked.set()
 
@@ -118,46 +134,84 @@ class PermitOffice:
             await self._decided.wait()
             decision = self._decision
             assert decision is not None
-            laser, why = await self._granted(decision)
-            if laser is not None:
-                try:
-                    why = await self._shine(laser, decision)
-                except asyncio.CancelledError:
-                    self._tell(LightChanged(False, "dark: the node stops"))
-                    raise
+            why = await self._carry_out(decision)
             if self._decision is decision:
                 self._decision = None
                 self._decided.clear()
             self._tell(LightChanged(False, f"dark: {why}"))
 
-    async def _granted(self, decision: _Decision) -> tuple[Laser | None, str]:
-        """Wait until all conditions hold; without a laser and with the reason if they do not in time."""
-        loop = asyncio.get_running_loop()
-        while (doubt := self._doubt(decision)) is not None:
-            if decision.revoked.is_set():
-                return None, doubt
-            if loop.time() - decision.made_s >= DECISION_S:
-                return None, f"{doubt} for {DECISION_S:g} s after {decision.reason}; resume once it is well"
-            await decision.rest()
-        return self._laser(), "no laser"
+    async def _carry_out(self, decision: _Decision) -> str:
+        """Give light as long as the decision holds; return what ended it, with the laser dark in any case."""
+        try:
+            laser = await self._granted(decision)
+            while True:
+                try:
+                    await self._shine(laser, decision)
+                except _Unwell as illness:
+                    text = f"dark: {illness}; light comes back once the node has been well for {HEALED_S:g} s"
+                    self._tell(LightChanged(False, text))
+                await self._healed(laser, decision)
+        except _Dark as end:
+            if isinstance(end, _Doubt) and not decision.revoked.is_set():
+                self._remember(str(end))
+            return str(end)
 
-    async def _shine(self, laser: Laser, decision: _Decision) -> str:
-        """Emit under permits until something is in doubt; return what it was, with the laser dark in any case."""
+    async def _granted(self, decision: _Decision) -> Laser:
+        """Wait until all is well; return the laser."""
+        loop = asyncio.get_running_loop()
+        while True:
+            decision.check()
+            missing, laser = self._missing(), self._laser()
+            if missing is None and laser is not None:
+                return laser
+            if loop.time() - decision.made_s >= DECISION_S:
+                problem = f"{missing} for {DECISION_S:g} s after {decision.reason}; switch it on once it is well"
+                raise _Dark(problem)
+            await decision.rest()
+
+    async def _healed(self, laser: Laser, decision: _Decision) -> None:
+        """Wait until the node has been well for a while, if it does not take too long."""
+        loop = asyncio.get_running_loop()
+        began_s = ill_s = loop.time()
+        while loop.time() < ill_s + HEALED_S:
+            await decision.rest()
+            decision.check()
+            self._check_same(laser)
+            if (illness := self._illness()) is not None:
+                ill_s = loop.time()
+                if ill_s - began_s >= DECISION_S:
+                    problem = f"{illness} for {DECISION_S:g} s; switch it on once it is well"
+                    raise _Dark(problem)
+
+    async def _shine(self, laser: Laser, decision: _Decision) -> None:
+        """Emit under permits until something ends it, which is told by a ``_Dark``."""
         loop = asyncio.get_running_loop()
         try:
-            await self._ask(laser.emit(self._power_dbm, self._permit(laser, decision)), "emit")
+            permit = self._permit(laser, decision)
+            await self._ask(laser.emit(self._power_dbm, permit), "emit")
             on_s = loop.time()
             self._emitting = True
             self._tell(LightChanged(True, f"emitting {self._power_dbm:g} dBm: {decision.reason}"))
-            while (doubt := self._doubt(decision) or self._darkness(laser, on_s)) is None:
-                await self._ask(laser.renew(self._permit(laser, decision)), "renew")
+            while True:
                 await decision.rest()
+                decision.check()
+                self._check_same(laser)
+                if loop.time() >= permit.expires_loop_s:
+                    problem = f"the node was held up for longer than a permit lasts, {LEASE_S:g} s"
+                    raise _Unwell(problem)
+                self._check_lit(on_s)
+                if (illness := self._illness()) is not None:
+                    raise _Unwell(illness)
+                permit = self._permit(laser, decision)
+                await self._ask(laser.renew(permit), "renew")
         except QnodedError as error:
             if isinstance(error, InstrumentError) and not isinstance(error, EmissionRefused):
                 self._devices.report(self._role, laser, error)
-            return str(error)
-        else:
-            return doubt
+                raise _Doubt(str(error)) from error
+            raise _Dark(str(error)) from error
+        except asyncio.CancelledError:
+            self._tell(LightChanged(False, "dark: the node stops"))
+            raise
         finally:
             self._emitting = False
             await through(self._darken(laser))
@@ -171,23 +225,26 @@ class PermitOffice:
         except QnodedError as error:
             self._tell(LightChanged(False, f"{error}; the last permit lapses within {LEASE_S:g} s"))
 
-    def _doubt(self, decision: _Decision) -> str | None:
+    def _missing(self) -> str | None:
         """Return what speaks against light now."""
-        if decision.revoked.is_set():
-            return decision.against
-        if self._laser() is None:
-            return f"the {self._role} is not ready"
-        return next((f"not {name}" for name, holds in self._conditions.items() if not holds()), None)
+        return f"the {self._role} is not ready" if self._laser() is None else self._illness()
 
-    def _darkness(self, laser: Laser, on_s: float) -> str | None:
-        """Return what shows that the laser is another one, or dark by itself: its interlock, its key, its watchdog."""
+    def _illness(self) -> str | None:
+        """Return what is wrong with the node itself."""
+        return next((f"not {name}" for name, holds in self._health.items() if not holds()), None)
+
+    def _check_same(self, laser: Laser) -> None:
         if self._laser() is not laser:
-            return f"the {self._role} was connected anew"
+            problem = f"the {self._role} was lost or connected anew"
+            raise _Doubt(problem)
+
+    def _check_lit(self, on_s: float) -> None:
+        """Look whether the laser is dark by itself: its interlock, its key, its watchdog."""
         seen = self._devices.snapshot(self._role)
         dark = isinstance(seen.reading, LaserReading) and not seen.reading.emitting
         if dark and seen.read_loop_s is not None and seen.read_loop_s >= on_s + SOFT_START_S:
-            return f"the {self._role} went dark by itself; look at its interlock and key"
-        return None
+            problem = f"the {self._role} went dark by itself; look at its interlock and key"
+            raise _Doubt(problem)
 
     def _laser(self) -> Laser | None:
         found = self._devices.get(self._role)
@@ -209,8 +266,25 @@ class _Decision:
     against: str = ""
     revoked: asyncio.Event = field(default_factory=asyncio.Event)
 
+    def check(self) -> None:
+        """Look whether it still holds."""
+        if self.revoked.is_set():
+            raise _Dark(self.against)
+
     async def rest(self) -> None:
         """Wait until the next look is due, or light is revoked."""
         with suppress(TimeoutError):
             async with asyncio.timeout(RENEW_S):
                 await self.revoked.wait()
+
+
+class _Dark(Exception):
+    """Why there is no light."""
+
+
+class _Doubt(_Dark):
+    """It is about the laser: a person has to look before there is light again."""
+
+
+class _Unwell(_Dark):
+    """It is about the node alone."""

@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 
 
 class SiftedRecorder:
-    """Writes ``index.jsonl``, one object per sifted epoch and block, and ``block-N.npz`` per block, all of mode 0600.
+    """Writes ``index.jsonl``, one object per sifted epoch and block, and a ``.npz`` per block, all of mode 0600.
 
     A line of an epoch: ``{"epoch", "bits", "packed" (base64, first bit highest), "basis" (base64 of uint8), "tests":
     [[basis, errors, bits]...], "clicks": [alice, bob], "coincidences"}``. A line of a block: ``{"block", "epochs",
@@ -105,7 +105,8 @@ class SiftedRecorder:
             file.write(json.dumps(line) + "\n")
 
     def _write_block(self, report: BlockSifted) -> None:
-        name = f"block-{report.block:06d}.npz"
+        # Alice numbers blocks anew when she is started again: the digest keeps their files apart.
+        name = f"block-{report.block:06d}-{report.public_digest.hex()[:8]}.npz"
         with os.fdopen(os.open(self._folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
             np.savez(
                 file,

@@ -103,6 +103,29 @@ class ChshStatus:
 
 
 @dataclass(frozen=True, slots=True)
+class KeysStatus:
+    """Keys of one link, in this node's store."""
+
+    available: int
+    """That applications here may be given."""
+    waiting: int
+    """Whose names the peer gives away: they wait here for those to whom its applications talk."""
+    key_bits: int
+    """Length of one."""
+    low: bool
+    """True if few are available."""
+    blocks_distilled: int
+    """Since the daemon started, as all that follows."""
+    secret_bits: int
+    """Of these blocks' keys, those that refill authentication included."""
+    discarded: Mapping[str, int]
+    """Blocks that gave no key, by name of the reason, such as ``QBER_LIMIT``."""
+    authentication_bytes: tuple[int, int] | None = None
+    """Key left to authenticate what is sent and what is received, as of the last block."""
+    authentication_low: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class LinkStatus:
     """One link."""
 
@@ -139,6 +162,8 @@ class LinkStatus:
     """Since the peer was last heard; None: never."""
     refused_keys: int = 0
     """Connections turned away because of their key."""
+    keys: KeysStatus | None = None
+    """None: the link makes none."""
 
 
 @dataclass(frozen=True, slots=True)

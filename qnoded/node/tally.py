@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from collections import Counter, deque
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 
 from qnoded.errors import UsageError
 from qnoded.exchange.reports import (
+    BlockDiscarded,
     BlockSifted,
     ClockTracked,
     EpochDiscarded,
     EpochSifted,
     InterludePlanned,
+    KeyMade,
     LockLost,
+    NoKey,
     Reason,
     Revealed,
     ServiceMeasured,
 )
 from qnoded.exchange.terms import LinkTerms
 from qnoded.node.status import ChshStatus, ClockStatus, Rates, Share
-from qnoded.records import I64
+from qnoded.records import I64, SIDES
 from qnoded.stages.estimation.bell import chsh
 from qnoded.stages.estimation.intervals import proportion
 from qnoded.stages.estimation.outcomes import bases_of, outcome_block
@@ -29,22 +33,32 @@ from qnoded.units import EPOCH_PS, seconds
 
 RECENT_EPOCHS: Final = 36
 """Twenty seconds: long enough for a steady QBER, short enough to see a kick."""
+RECENT_S: Final = 20.0
+"""Older epochs say nothing of now: a link that rests shows no rates."""
 BASES_OF_CHSH: Final = 2
 
 
 class Tally:
-    """Adds up the reports of one link, across its sessions."""
+    """Adds up the reports of one link, across its sessions; ``role`` is this end's side."""
 
-    def __init__(self, terms: LinkTerms) -> None:
+    def __init__(self, terms: LinkTerms, role: str) -> None:
         self.sifted_bits = 0
         self.epochs = 0
         self.sifted_loop_s: float | None = None
         """When the latest epoch was sifted."""
         self.blocks = 0
         self.discards: Counter[Reason] = Counter()
+        self.blocks_distilled = 0
+        self.secret_bits = 0
+        """Of their keys, as the bound allows."""
+        self.keyless: Counter[NoKey] = Counter()
+        """Blocks that gave no key."""
         self.chsh: ChshStatus | None = None
         self._receivers = terms.receiver("alice"), terms.receiver("bob")
-        self._recent: deque[EpochSifted] = deque(maxlen=RECENT_EPOCHS)
+        self._role = role
+        self._clicks: deque[tuple[float, int]] = deque(maxlen=RECENT_EPOCHS)
+        """``loop_s`` and clicks of this end's epochs."""
+        self._recent: deque[tuple[float, EpochSifted]] = deque(maxlen=RECENT_EPOCHS)
         self._revealed: deque[Revealed] = deque(maxlen=RECENT_EPOCHS)
         self._tracked: tuple[ClockTracked, float] | None = None
         self._service: I64 | None = None
@@ -55,11 +69,16 @@ class Tally:
             self.epochs += 1
             self.sifted_loop_s = loop_s
             self.sifted_bits += report.sifted.bits.size
-            self._recent.append(report)
+            self._recent.append((loop_s, report))
         elif isinstance(report, EpochDiscarded):
             self.discards[report.reason] += 1
         elif isinstance(report, BlockSifted):
             self.blocks += 1
+        elif isinstance(report, KeyMade):
+            self.blocks_distilled += 1
+            self.secret_bits += report.account.key_bits
+        elif isinstance(report, BlockDiscarded):
+            self.keyless[report.reason] += 1
         elif isinstance(report, Revealed):
             self._revealed.append(report)
         elif isinstance(report, ClockTracked):
@@ -70,6 +89,10 @@ class Tally:
             self._service = None
         elif isinstance(report, ServiceMeasured):
             self._measure(report)
+
+    def detected(self, clicks: int, loop_s: float) -> None:
+        """Take note of a whole epoch of this end."""
+        self._clicks.append((loop_s, clicks))
 
     def forget_clock(self) -> None:
         """Note that no lock is held any more."""
@@ -85,26 +108,27 @@ class Tally:
             tracked.report.locked, state.offset_ps, state.frequency_error, state.peak_sigma_ps, loop_s - then_s
         )
 
-    @property
-    def rates(self) -> Rates:
-        """Rates over the last sifted epochs."""
-        span_s = len(self._recent) * seconds(EPOCH_PS)
-        if not span_s:
-            return Rates()
-        alice, bob = (sum(one.clicks[side] for one in self._recent) / span_s for side in (0, 1))
+    def rates(self, loop_s: float) -> Rates:
+        """Return the rates of the last epochs: this end's clicks in all of them, the rest in those that were sifted."""
+        recent = self._sifted(loop_s)
+        alice_hz, bob_hz = (_mean_hz([one.clicks[side] for one in recent]) for side in range(len(SIDES)))
+        own_hz = _mean_hz([clicks for then_s, clicks in self._clicks if loop_s - then_s <= RECENT_S])
+        if own_hz is not None and self._role == SIDES[0]:
+            alice_hz = own_hz
+        elif own_hz is not None:
+            bob_hz = own_hz
         return Rates(
-            alice,
-            bob,
-            sum(one.coincidences for one in self._recent) / span_s,
-            sum(one.sifted.bits.size for one in self._recent) / span_s,
+            alice_hz,
+            bob_hz,
+            _mean_hz([one.coincidences for one in recent]),
+            _mean_hz([one.sifted.bits.size for one in recent]),
         )
 
-    @property
-    def qber(self) -> dict[str, Share]:
-        """Error rates of the test bits of the last sifted epochs, by basis and in total, with 95 % intervals."""
+    def qber(self, loop_s: float) -> dict[str, Share]:
+        """Return the share of wrong test bits of the last sifted epochs, by basis and in total, with 95 % intervals."""
         errors: Counter[str] = Counter()
         bits: Counter[str] = Counter()
-        for test in (test for epoch in self._recent for test in epoch.tests):
+        for test in (test for epoch in self._sifted(loop_s) for test in epoch.tests):
             for name in (test.basis, "total"):
                 errors[name] += test.errors
                 bits[name] += test.bits
@@ -116,6 +140,9 @@ class Tally:
         """What revealing costs on the wire; None at the end that does not reveal."""
         detections = sum(one.detections for one in self._revealed)
         return sum(one.payload_bits for one in self._revealed) / detections if detections else None
+
+    def _sifted(self, loop_s: float) -> list[EpochSifted]:
+        return [one for then_s, one in self._recent if loop_s - then_s <= RECENT_S]
 
     def _measure(self, report: ServiceMeasured) -> None:
         self._service = report.matrix if self._service is None else self._service + report.matrix
@@ -130,3 +157,8 @@ class Tally:
         except UsageError:
             return  # a setting without counts yet
         self.chsh = ChshStatus(found.s.value, found.s.error, report.epoch)
+
+
+def _mean_hz(counts: Sequence[int]) -> float | None:
+    """Return the rate of what was counted in some epochs; None if there are none."""
+    return sum(counts) / (len(counts) * seconds(EPOCH_PS)) if counts else None

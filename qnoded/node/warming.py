@@ -23,7 +23,7 @@ def warm(over: Callable[..., Any]) -> None:
     over
         Like ``map``: where stages spread their work.
     """
-    from qnoded.exchange import identifying  # noqa: F401 - imported for its kernels
+    from qnoded.exchange import distilling, identifying  # noqa: F401 - imported for their kernels
     from qnoded.exchange.happenings import Detected
     from qnoded.node.cutting import Cutter
     from qnoded.stages.synchronization.acquisition import SearchRange, acquire

@@ -141,6 +141,8 @@ class LinkSettings(BaseModel):
     """CURVE secret key of this end, made by ``qnodectl keygen``."""
     peer_key: LocatedPath
     """CURVE public key of the peer; no other is let in."""
+    first_secret: LocatedPath | None = None
+    """What both ends share before their first key, made by ``qnodectl keys new-secret``; used once."""
     peer_detectors: tuple[Annotated[str, Strict()], ...] | None = None
     """Names of the peer's detectors in its order; absent: the same as here."""
     terms: TermsSettings = TermsSettings()

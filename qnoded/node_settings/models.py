@@ -8,6 +8,7 @@ from typing import Annotated, Any, Final
 from pydantic import BaseModel, ConfigDict, Field, Strict, model_validator
 
 from qnoded.exchange.terms import LinkTerms
+from qnoded.node_settings.keys import DeliverySettings, KeysSettings
 from qnoded.node_settings.links import LinkSettings, LocatedPath, Name, Number, Switch
 from qnoded.places import CONTROL_SOCKET, RUN_ROOT, STATE_ROOT
 from qnoded.settings import SideMap
@@ -117,6 +118,10 @@ class NodeSettings(BaseModel):
     """Which input of the tagger is which detector, as in a channel map."""
     links: dict[Name, LinkSettings] = Field(default_factory=dict)
     """By name of the peer's node."""
+    keys: KeysSettings | None = None
+    """Absent: links sift, and nothing becomes key."""
+    delivery: DeliverySettings | None = None
+    """Absent: keys stay in the store."""
 
     def terms(self, link: str) -> LinkTerms:
         """Return what both ends of a link must agree on."""
@@ -132,8 +137,21 @@ class NodeSettings(BaseModel):
             simulation=self.node.simulation,
             alice_detectors=alice,
             bob_detectors=bob,
+            makes_keys=self.keys is not None,
             **chosen,
         )
+
+    @model_validator(mode="after")
+    def _keys_have_a_place(self) -> NodeSettings:
+        if self.delivery is not None and self.keys is None:
+            problem = "delivery needs a [keys] table: where the key store is and what seals it"
+            raise ValueError(problem)
+        for name, remote in (self.delivery.remote if self.delivery else {}).items():
+            if remote.link not in self.links:
+                listed = ", ".join(self.links) or "none"
+                problem = f"delivery.remote.{name}.link = {remote.link!r} is no link of this node; it has {listed}"
+                raise ValueError(problem)
+        return self
 
     @model_validator(mode="after")
     def _links_have_what_they_need(self) -> NodeSettings:
@@ -160,4 +178,10 @@ class NodeSettings(BaseModel):
                     f"operate.positions.{CHSH_POSITION}; add them or set chsh_side in the terms of both ends"
                 )
                 raise ValueError(problem)
+        if len(self.links) > 1:
+            problem = (
+                f"{len(self.links)} links ({', '.join(self.links)}) share this receiver's clicks: one link's CHSH "
+                "interlude would tell everybody the key bits of another; leave one link in the file"
+            )
+            raise ValueError(problem)
         return self

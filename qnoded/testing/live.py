@@ -15,14 +15,16 @@ from typing import Any, Final
 from qnoded.errors import PeerSilent, ProtocolError
 from qnoded.exchange import wire
 from qnoded.exchange.effects import Compute, Effect, Emit, Receive, Script, Send, Wait
-from qnoded.exchange.happenings import Detected, DetectionLost, Happening
+from qnoded.exchange.happenings import ControllerStands, Detected, DetectionLost, Happening
 from qnoded.exchange.messages import Message
 from qnoded.exchange.numbering import Numbering
-from qnoded.exchange.reports import EpochDiscarded, Reason
+from qnoded.exchange.reports import ControllerDue, EpochDiscarded, Reason
 from qnoded.units import EPOCH_PS
 
 RECONNECT_S: Final = 1.0
 """From the end of a session to the next one."""
+TURNING_S: Final = 0.2
+"""That a controller moves from one setting to another."""
 
 Frames = Sequence[wire.Frame]
 Network = Callable[[int, int, Frames], Iterable[tuple[float, Frames]]]
@@ -77,6 +79,7 @@ def converse_live(
     network: Network = prompt,
     partitions: Sequence[float] = (),
     reconnect_s: float = RECONNECT_S,
+    turning_s: float | None = TURNING_S,
     watch: Callable[[int, object], None] = lambda _end, _report: None,
     run: Callable[[Callable[[], Any]], Any] = lambda work: work(),
 ) -> LiveLink:
@@ -89,10 +92,11 @@ def converse_live(
     network : decides what arrives, and when
     partitions : moments in s at which a session is cut from outside
     reconnect_s : s, from the end of a session to the next one
+    turning_s : s, that a controller takes to a setting that is due; None: there is none
     watch : told of each report of an end, as a node that persists something
     run : runs what a script wants computed
     """
-    link = _Link(makers, network, reconnect_s, watch, run)
+    link = _Link(makers, network, reconnect_s, turning_s, watch, run)
     order = count()
     agenda: list[tuple[float, int, int, Any]] = [(when, next(order), end, item) for when, end, item in events]
     agenda += [(when, next(order), 0, _Cut()) for when in partitions]
@@ -120,6 +124,7 @@ class _Link:
         makers: tuple[ScriptMaker, ScriptMaker],
         network: Network,
         reconnect_s: float,
+        turning_s: float | None,
         watch: Callable[[int, object], None],
         run: Callable[[Callable[[], Any]], Any],
     ) -> None:
@@ -127,12 +132,14 @@ class _Link:
         self.agenda: list[tuple[float, int, int, Any]] = []
         self.order = count()
         self._makers, self._network, self._run = makers, network, run
-        self._reconnect_s, self._watch = reconnect_s, watch
+        self._reconnect_s, self._turning_s, self._watch = reconnect_s, turning_s, watch
         self._session = -1
         self._scripts: list[Script[None]] = []
         self._numberings: list[Numbering] = []
         self._now_s = 0.0
         self._posted = [0, 0]
+        self._moves = 0
+        self._stands: dict[int, ControllerStands] = {}
 
     def connect(self, now_s: float) -> None:
         self._now_s = now_s
@@ -143,11 +150,15 @@ class _Link:
         try:
             for end, script in enumerate(self._scripts):
                 self._go_on(end, next(script))
+            for end, stands in self._stands.items():
+                self._go_on(end, self._scripts[end].send(stands))
         except _Ended as ended:
             self._end(ended.reason)
 
     def happen(self, now_s: float, end: int, item: Any) -> None:
         self._now_s = now_s
+        if isinstance(item, ControllerStands):
+            self._stands[end] = item
         try:
             if isinstance(item, _Connect):
                 self.connect(now_s)
@@ -230,6 +241,14 @@ class _Link:
     def _report(self, end: int, report: object) -> None:
         self.told.reports[end].append((self._now_s, report))
         self._watch(end, report)
+        if isinstance(report, ControllerDue) and self._turning_s is not None:
+            self._turn(end, report.setting, self._turning_s)
+
+    def _turn(self, end: int, setting: str, seconds_long: float) -> None:
+        """Let the controller of an end obey."""
+        self._moves += 1
+        for when, where in ((self._now_s, None), (self._now_s + seconds_long, setting)):
+            heapq.heappush(self.agenda, (when, next(self.order), end, ControllerStands(where, self._moves)))
 
 
 def _nothing() -> Script[None]:

@@ -20,6 +20,8 @@ class Relay:
         """How late bytes arrive, each way; a change holds for what is sent from then on."""
         self._host, self._port = host, port
         self._whole = True
+        self._flowing = asyncio.Event()
+        self._flowing.set()
         self._carrying: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
@@ -37,9 +39,14 @@ class Relay:
         if self._carrying:
             await asyncio.wait(self._carrying)
 
+    def hold(self) -> None:
+        """Carry nothing more, without a word to either end; what is sent meanwhile arrives after ``restore``."""
+        self._flowing.clear()
+
     async def restore(self) -> None:
-        """Carry new connections again."""
+        """Carry again: new connections after ``cut``, all that waited after ``hold``."""
         self._whole = True
+        self._flowing.set()
 
     async def listen(self) -> None:
         """Begin to take connections, on a free port."""
@@ -88,6 +95,7 @@ class Relay:
                 while True:
                     due_s, chunk = await on_the_way.get()
                     await asyncio.sleep(due_s - loop.time())
+                    await self._flowing.wait()
                     if not chunk:
                         return
                     writer.write(chunk)

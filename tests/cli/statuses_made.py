@@ -7,6 +7,7 @@ from qnoded.node.status import (
     ClockStatus,
     Event,
     InstrumentStatus,
+    KeysStatus,
     LinkStatus,
     NodeState,
     NodeStatus,
@@ -62,6 +63,7 @@ def well() -> NodeStatus:
                 bits_per_detection=16.83,
                 blocks=14,
                 peer_age_s=0.3,
+                keys=KeysStatus(412, 380, 256, False, 14, 702_114, {"QBER_LIMIT": 1}, (4096, 4088)),
             )
         },
         events=(

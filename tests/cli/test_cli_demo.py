@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 
@@ -17,7 +18,7 @@ DEMO = [sys.executable, "-m", "qnoded", "demo"]
 
 
 @pytest.mark.slow
-def test_two_daemons_sift_the_same_bits_and_the_world_agrees(
+def test_two_daemons_hold_the_same_keys_and_the_world_agrees(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     assert main(["demo", "--seconds", "40", "--json", "--plot", str(tmp_path)]) == 0
@@ -31,6 +32,9 @@ def test_two_daemons_sift_the_same_bits_and_the_world_agrees(
         "clock as the world knows it",
     }
     assert document["chsh"]["s"] - 5 * document["chsh"]["sigma"] > 2.0
+    assert document["keys"] == {"equal": True, "count": 8, "bits": 8 * 256, "fetched_with": ANY}
+    assert document["secret_bits"] > 50_000
+    assert document["first_key_s"] < 60.0
     assert document["sifted_bits"] > 200_000
     assert document["first_sifted_s"] < 60.0
     assert document["qber"]["total"]["high"] < 0.03

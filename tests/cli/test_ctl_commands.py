@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Thread
 from typing import Any
@@ -49,6 +49,9 @@ class Served:
 
     async def resume(self, link: str) -> None:
         self.asked.append(("resume", link))
+
+    async def light(self, *, on: bool) -> None:
+        self.asked.append(("light", on))
 
     async def interlude(self, link: str) -> None:
         self.asked.append(("interlude", link))
@@ -119,6 +122,18 @@ def test_links_and_devices_say_no_by_their_exit_code(daemon: Served, capsys: pyt
     assert [output(capsys, command)[0] for command in ("links", "devices")] == [1, 1]
 
 
+def test_keys_are_shown_and_say_when_they_run_low(daemon: Served, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, _ = output(capsys, "keys")
+    assert code == 0
+    assert out.startswith("link bob   412 of 256 bits")
+    assert json.loads(output(capsys, "keys", "--json")[1])["keys"]["bob"]["discarded"] == {"QBER_LIMIT": 1}
+    bob = daemon.status.links["bob"]
+    assert bob.keys is not None
+    for keys in (replace(bob.keys, low=True), replace(bob.keys, authentication_low=True), None):
+        daemon.status = replace(daemon.status, links={"bob": replace(bob, keys=keys)})
+        assert output(capsys, "keys")[0] == 1
+
+
 def test_watch_follows_the_stream(daemon: Served, capsys: pytest.CaptureFixture[str]) -> None:
     assert output(capsys, "watch", "--count", "1")[1].startswith("alice: well | bob SIFTING")
     document = json.loads(output(capsys, "watch", "--count", "1", "--json")[1])
@@ -130,6 +145,12 @@ def test_acts_on_the_only_link_need_no_name(daemon: Served, capsys: pytest.Captu
     assert output(capsys, "resume", "bob")[0] == 0
     assert json.loads(output(capsys, "interlude", "--json")[1]) == {"link": "bob", "done": "interlude"}
     assert daemon.asked == [("pause", "bob"), ("resume", "bob"), ("interlude", "bob")]
+
+
+def test_light_is_a_word_of_its_own(daemon: Served, capsys: pytest.CaptureFixture[str]) -> None:
+    assert output(capsys, "light", "on")[0] == 0
+    assert json.loads(output(capsys, "light", "off", "--json")[1]) == {"light": "off"}
+    assert daemon.asked == [("light", True), ("light", False)]
 
 
 def test_a_refusal_is_its_message_and_its_exit_code(daemon: Served, capsys: pytest.CaptureFixture[str]) -> None:

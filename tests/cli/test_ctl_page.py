@@ -32,6 +32,9 @@ link bob   SIFTING for 12 min as alice, session 3f2a9c01
   QBER %   HV 1.32 (1.21..1.44)  DA 1.80 (1.67..1.94)  total 1.56 (1.47..1.65)
   CHSH     S = 2.712 +- 0.021, epoch 1234, 34 sigma above 2
   sifted   1,498,225 bits, 1,330 epochs, 14 blocks, 16.83 bit sent per click
+  keys     412 of 256 bits  380 for the peer's
+           702,114 secret bits from 14 blocks  QBER_LIMIT 1
+           authentication 4,096/4,088 bytes
   discards NO_LOCK 4, SETTLING 8
   peer     bob, heard 0.3 s ago
 
@@ -109,7 +112,7 @@ def test_old_numbers_stand_below_a_banner() -> None:
     assert line(seen) == "alice: NO ANSWER for 12 s; the daemon does not answer"
 
 
-@pytest.mark.parametrize(("rows", "events"), [(17, []), (18, ["11:15:41Z"]), (30, ["11:15:40Z", "11:15:41Z"])])
+@pytest.mark.parametrize(("rows", "events"), [(20, []), (21, ["11:15:41Z"]), (33, ["11:15:40Z", "11:15:41Z"])])
 def test_events_fill_what_is_left_of_the_screen(rows: int, events: list[str]) -> None:
     text = drawn(Seen({}, well()), 80, rows).plain.splitlines()
     assert len(text) <= rows

@@ -6,6 +6,7 @@ import hashlib
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from fractions import Fraction
 from functools import cache
 
 from qnoded.exchange.greeting import Introduction, Session, hear
@@ -79,6 +80,8 @@ class Ends:
     offset_ps: int = 300_000_000_000
     """Bob's reading less alice's in the simulated world."""
     seed: int = 1
+    tick_ps: Fraction = Fraction(1)
+    """Of the revealer's tagger."""
     memories: list[LinkMemory] = field(init=False)
     sessions: list[Session] = field(default_factory=list)
     persist: bool = False
@@ -113,7 +116,10 @@ class Ends:
             session = self.session(number)
             chance = random.Random(1000 * self.seed + 10 * number + end).randbytes
             if session.revealer == side:
-                return reveal(self.terms, side, receiver(side), session, memory=self.memories[end], randomness=chance)
+                memory = self.memories[end]
+                return reveal(
+                    self.terms, side, receiver(side), session, tick_ps=self.tick_ps, memory=memory, randomness=chance
+                )
             known = self.known if number == 0 else None
             if known is None:
                 known = KnownClock(self._state, self._state is not None, session.host_offset_ps)

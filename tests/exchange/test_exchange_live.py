@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -166,3 +167,14 @@ def test_a_known_clock_of_other_streams_is_searched_with_its_frequency() -> None
     (acquired,) = told.of(1, ClockAcquired)
     assert acquired.acquisition.locked
     assert len(told.of(0, EpochSifted)) == len(first.of(0, EpochSifted))
+
+
+def test_a_tagger_with_coarse_ticks_reveals_times_that_lie_on_no_lattice() -> None:
+    """Ticks of 156.25 ps at alice, who reveals: both ends sift the same epochs with as few errors as without."""
+    events, _ = photons(5.0)
+    plain, coarse = (converse_live(Ends(tick_ps=tick_ps).makers, events) for tick_ps in (Fraction(1), Fraction(625, 4)))
+    agree(coarse)
+    bits, fewer = (sum(one.sifted.bits.size for one in told.of(0, EpochSifted)) for told in (plain, coarse))
+    assert fewer == pytest.approx(bits, rel=0.01)
+    wrong, total = errors(coarse)
+    assert wrong / total < 0.02

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import random
+import re
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 from live_streams import BRIGHT, EPOCH_S, TERMS, Ends, lost, photons
@@ -289,6 +291,34 @@ def test_without_pairs_the_search_goes_on_in_bounded_memory(monkeypatch: pytest.
         assert numbers(told, end) == []
         found = numbers(told, end, EpochDiscarded)
         assert len(set(found)) == len(found) == 90 - 64
+
+
+@pytest.mark.parametrize("hours", [-1, 1])
+def test_hosts_whose_clocks_differ_by_hours_are_named(hours: int) -> None:
+    """No search can find what lies beyond its range: the advice is to mend the hosts, not the taggers."""
+    events, _ = photons(8.0)
+    told = converse_live(Ends(NARROW, host_error_ns=hours * 3_600 * 10**9).makers, events)
+    sentences = [one.acquisition.sentence for one in told.of(1, ClockAcquired)]
+    assert sentences
+    for sentence in sentences:
+        assert sentence.startswith("the hosts' clocks differ")
+        assert "check NTP" in sentence
+        (away_s,) = re.findall(r"([+-]\d+) s away", sentence)
+        assert int(away_s) == pytest.approx(hours * 3_600, abs=10)
+
+
+@pytest.mark.parametrize("dark_h", [0.5, 2, 72])
+def test_light_that_comes_back_after_hours_is_searched_within_half_a_minute(dark_h: float) -> None:
+    """The fibre was cut: an epoch every 0.55 s gives nothing, and no search finds anything."""
+    searching = clock_search.ClockSearch(TERMS, KnownClock(None, same_streams=False, offset_ps=0))
+    tried = [0.0]
+    for gathered in range(1, round(dark_h * 3600 / EPOCH_S) + 100):
+        if searching.due(gathered):
+            tried.append(gathered * EPOCH_S)
+            searching.failed(gathered)
+    assert max(late - early for early, late in pairwise(tried)) < 20.0
+    # Each may take ten seconds of a core: it has more to do than to search.
+    assert min(late - early for early, late in pairwise(tried[12:])) > 10.0
 
 
 def test_own_clicks_that_are_too_many_take_revealed_epochs_with_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 from dataclasses import replace
+from fractions import Fraction
 
 import numpy as np
 import pytest
 from live_streams import TERMS, Ends, photons, receiver
 
-from qnoded.errors import LocalProtocolError, ProtocolError, RemoteProtocolError
+from qnoded.errors import LocalProtocolError, PeerSilent, ProtocolError, RemoteProtocolError
 from qnoded.exchange.effects import Compute, Emit, Receive, Script, Send
 from qnoded.exchange.epoch_work import Setup, identify
 from qnoded.exchange.happenings import Detected, DetectionLost, KnownClock
@@ -30,9 +31,11 @@ from qnoded.exchange.live_messages import (
 from qnoded.exchange.messages import Message, PackedBits, Verdict
 from qnoded.exchange.own_epochs import OwnEpochs
 from qnoded.exchange.reports import EpochDiscarded, InterludePlanned, Reason, ResolutionChosen
+from qnoded.exchange.terms import LinkTerms
 from qnoded.records import ClockModel, DetectionEpoch
 from qnoded.stages.revealing import encode, encode_indices
 from qnoded.stages.synchronization.clock_state import start
+from qnoded.testing.live import converse_live
 from qnoded.units import EPOCH_PS
 
 NO_INDICES = encode_indices(np.empty(0, np.int64))
@@ -74,10 +77,11 @@ class Alone:
             effect = self.script.send(answer)
 
 
-def revealer(memory: LinkMemory | None = None) -> Alone:
-    memory = memory or LinkMemory.of(TERMS, "alice")
+def revealer(memory: LinkMemory | None = None, terms: LinkTerms = TERMS) -> Alone:
+    memory = memory or LinkMemory.of(terms, "alice")
     chance = random.Random(1).randbytes
-    return Alone(reveal(TERMS, "alice", receiver("alice"), Ends().session(0), memory=memory, randomness=chance))
+    session, tick_ps = Ends().session(0), Fraction(1)
+    return Alone(reveal(terms, "alice", receiver("alice"), session, tick_ps=tick_ps, memory=memory, randomness=chance))
 
 
 def matcher() -> Alone:
@@ -138,7 +142,7 @@ def test_coincidences_of_an_interlude_are_refused() -> None:
     first = epochs(0)[0]
     alone.tell(first)
     memory.interludes.planned = InterludePlanned(0, 1, 50, 60)
-    assert memory.interludes.phase(number(first)) is Phase.SERVICE
+    assert memory.interludes.planned_phase(number(first)) is Phase.SERVICE
     with pytest.raises(RemoteProtocolError, match="belongs to an interlude"):
         alone.tell(told(number(first)))
 
@@ -156,6 +160,16 @@ def test_a_revealer_gives_up_what_nobody_answers() -> None:
     alone.tell(told(1))
     with pytest.raises(LocalProtocolError, match="new session"):
         alone.tell(DetectionLost(0, EPOCH_PS, Reason.GAP.value))
+
+
+def test_an_epoch_of_which_nothing_may_be_revealed_is_skipped() -> None:
+    """Two clicks 10 ps apart, and clicks at once are discarded: nothing is left."""
+    alone = revealer(terms=replace(TERMS, multi_click="discard"))
+    tag_ps = np.array([10, 20], np.int64) + 5 * EPOCH_PS
+    both = DetectionEpoch(np.array([0, 1], np.uint8), tag_ps, 5 * EPOCH_PS, 6 * EPOCH_PS)
+    alone.tell(Detected(both))
+    assert alone.sent == [EpochSkipped(5, Reason.NO_CLICKS)]
+    assert alone.discarded() == {5: Reason.NO_CLICKS}
 
 
 def test_the_resolution_is_the_matchers_to_choose() -> None:
@@ -206,6 +220,31 @@ def test_a_label_that_is_no_basis_is_garbled() -> None:
     found = identify(message, (), state, setup, random.Random(1).randbytes, map, settling=False)
     assert found.answer == EpochRefused(message.epoch, Reason.GARBLED)
     assert found.tracked is None
+
+
+def test_an_epoch_in_the_hands_of_a_computation_is_counted_when_the_session_ends() -> None:
+    """The session ends while the revealer codes it: neither sent nor answered, but counted."""
+    first = epochs(0)[0]
+    session, memory = Ends().session(0), LinkMemory.of(TERMS, "alice")
+    script = reveal(TERMS, "alice", receiver("alice"), session, tick_ps=Fraction(1), memory=memory)
+    next(script)
+    assert isinstance(script.send(first), Compute)
+    reported = script.throw(PeerSilent("gone"))
+    assert isinstance(reported, Emit)
+    assert (reported.record.epoch, reported.record.reason) == (number(first), Reason.PEER_LOST)  # type: ignore[attr-defined]
+    with pytest.raises(PeerSilent):
+        script.send(None)
+
+
+def test_a_confirmation_that_comes_after_all_patience_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Room for two epochs that wait for it; the third one's answer throws the first one out."""
+    monkeypatch.setattr("qnoded.exchange.matcher.MOST_IN_FLIGHT", 2)
+    events, _ = photons(8.0)
+    slow = converse_live(
+        Ends().makers, events, network=lambda end, _number, frames: ((2.5 if end == 0 else 0.0, frames),)
+    )
+    assert slow.endings == []
+    assert Reason.LATE in {one.reason for one in slow.of(1, EpochDiscarded)}
 
 
 def test_skipping_twice_or_after_an_answer_counts_once() -> None:

@@ -13,6 +13,7 @@ from qnoded.exchange.greeting import Session
 from qnoded.exchange.happenings import KnownClock
 from qnoded.exchange.terms import LinkTerms
 from qnoded.exchange.wire import Frame
+from qnoded.node.distillation import KeyMaking
 from qnoded.node.link import Link
 from qnoded.node.lock_file import LockFile
 from qnoded.node.pool import Pool
@@ -102,6 +103,8 @@ async def running(
     terms: LinkTerms = TERMS,
     make_script: Callable[[Session, KnownClock], Script[None]] = listening,
     sightings: Sightings | None = None,
+    keys: KeyMaking | None = None,
+    watchers: Sequence[Callable[[object], None]] = (),
 ) -> AsyncIterator[End]:
     """Run the end of a link whose wire is given."""
     role, peer = ("bob", "alice") if wire.connects else ("alice", "bob")
@@ -118,7 +121,9 @@ async def running(
         lock_file=LockFile(folder / role / "lock.json", pool),
         story=Story(folder / role, asyncio.get_running_loop().time),
         make_script=make_script,
+        watchers=watchers,
         tell=lambda level, text: told.append((level, text)),
+        keys=keys,
     )
     try:
         async with background(link.run()):

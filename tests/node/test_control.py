@@ -44,6 +44,9 @@ class Daemon:
     async def resume(self, link: str) -> None:
         await self._asked("resume", link)
 
+    async def light(self, *, on: bool) -> None:
+        await self._asked("light", on)
+
     async def interlude(self, link: str) -> None:
         await self._asked("interlude", link)
 
@@ -119,7 +122,11 @@ def test_acts_reach_the_daemon(tmp_path: Path) -> None:
             assert await ask("POST", f"/v1/link/bob/{action}") == (200, {"link": "bob", "done": action})
         table = {"driver": "sim-laser", "address": "tcp://127.0.0.1:1"}
         assert (await ask("POST", "/v1/device/swap", json={"role": "laser", "table": table}))[0] == 200
-        assert daemon.asked == [("pause", "bob"), ("resume", "bob"), ("interlude", "bob"), ("swap", "laser", table)]
+        links = [("pause", "bob"), ("resume", "bob"), ("interlude", "bob")]
+        assert daemon.asked == [*links, ("swap", "laser", table)]
+        for word in ("on", "off"):
+            assert await ask("POST", f"/v1/light/{word}") == (200, {"light": word})
+        assert daemon.asked[-2:] == [("light", True), ("light", False)]
 
     served(tmp_path, daemon, talk)
 

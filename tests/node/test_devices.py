@@ -412,3 +412,26 @@ def test_stopping_makes_all_safe_first_then_closes_in_reverse_within_five_second
         assert [call for call in bench.calls if not call.endswith("read")] == in_order
 
     run(scenario)
+
+
+@pytest.mark.parametrize("early_s", [0.0, 0.5, SAFE_S - 0.1, SAFE_S + 0.1, 2 * SAFE_S - 0.1])
+def test_a_node_that_stops_while_it_swaps_connects_nothing_and_is_gone_in_time(bench: Bench, early_s: float) -> None:
+    bench.plugged = {"A", "B"}
+
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        async with running({"meter": METER}) as node:
+            await node.devices.wait_ready("meter")
+            bench.hangs = {"make_safe", "close"}
+            swap = asyncio.create_task(node.devices.swap("meter", METER | {"address": "B"}))
+            await asyncio.sleep(early_s)
+            stopped_s = loop.time()
+        assert loop.time() - stopped_s <= 2 * (SAFE_S + driver_call.GRACE_S) + 0.1
+        assert node.state() is State.CLOSED
+        with pytest.raises(UsageError, match="the node stops: meter is not swapped"):
+            await swap
+        with pytest.raises(UsageError, match="the node stops"):
+            await node.devices.swap("meter", METER)
+        assert not any(call.startswith("B") for call in bench.calls)
+
+    run(scenario)

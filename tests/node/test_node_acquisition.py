@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
+from fractions import Fraction
 
 import numpy as np
+import pytest
 
-from qnoded.errors import DriverStuck, InstrumentGarbled, InstrumentUnavailable, QnodedError
+from qnoded.errors import DriverBroken, DriverStuck, InstrumentGarbled, InstrumentUnavailable, QnodedError
 from qnoded.exchange.happenings import Detected, DetectionLost
-from qnoded.node.acquisition import Acquisition
+from qnoded.exchange.limits import LATEST_PS, LONGEST_TEXT
+from qnoded.instruments.capability import TimeTaggerCapability
+from qnoded.node.acquisition import TURN_PS, Acquisition
 from qnoded.node.pool import Pool
 from qnoded.node.tasks import background
 from qnoded.node.watchdog import Progress
@@ -24,7 +29,7 @@ FIRST = 10 * EPOCH_PS + 5
 
 
 def block(start_ps: int, stop_ps: int, count: int = 50) -> TagBlock:
-    return TagBlock(np.zeros(count, np.uint8), np.linspace(start_ps, stop_ps, count).astype(np.int64))
+    return TagBlock(np.zeros(count, np.uint8), start_ps + np.linspace(0, stop_ps - start_ps, count).astype(np.int64))
 
 
 def run_of(epochs: int, first_ps: int = FIRST) -> list[TagBlock]:
@@ -49,6 +54,7 @@ class Tagger:
     blocks: list[TagBlock]
     then: Callable[[], object] | None = None
     """What the stream waits for after its blocks; None: it ends."""
+    capability: TimeTaggerCapability = TimeTaggerCapability((0, 1), Fraction(1), 1e6)
 
     async def stream(self) -> AsyncIterator[TagBlock]:
         for one in self.blocks:
@@ -168,3 +174,78 @@ def test_a_silent_and_a_stuck_driver_are_given_up_and_the_next_one_is_heard() ->
     )
     assert [type(error) for error in rack.reports] == [InstrumentUnavailable, DriverStuck, InstrumentUnavailable]
     assert watcher.story == ["axis", "10!", "11"] * 3
+
+
+def vendor_says_no(_: Tagger) -> str:
+    problem = "vendor says no"
+    raise OSError(problem)
+
+
+class NamelessTagger(Tagger):
+    stream_id = property(vendor_says_no, lambda *_: None)  # type: ignore[assignment]  # breaks the protocol
+
+
+class RaisingTagger(Tagger):
+    def stream(self) -> AsyncIterator[TagBlock]:
+        problem = "usb gone"
+        raise OSError(problem)
+
+
+class PlainTagger(Tagger):
+    def stream(self) -> AsyncIterator[TagBlock]:
+        return iter(self.blocks)  # type: ignore[return-value]  # breaks the protocol
+
+
+def shuffled() -> TagBlock:
+    tag_ps = block(FIRST, FIRST + 1000).tag_ps.copy()
+    tag_ps[[10, 30]] = tag_ps[[30, 10]]
+    return TagBlock(np.zeros(tag_ps.size, np.uint8), tag_ps)
+
+
+@pytest.mark.parametrize(
+    ("tagger", "kind", "words"),
+    [
+        (NamelessTagger("", run_of(1)), DriverBroken, "stream_id: mistake in the driver: OSError: vendor says no"),
+        (Tagger(7, run_of(1)), DriverBroken, "stream_id is 7 and must be a str"),  # type: ignore[arg-type]
+        (RaisingTagger("t/1", []), DriverBroken, "stream: mistake in the driver: OSError: usb gone"),
+        (PlainTagger("t/1", []), DriverBroken, "stream: mistake in the driver: TypeError"),
+        (Tagger("t/1", [(1, 2)]), DriverBroken, "gave a tuple where a TagBlock"),  # type: ignore[list-item]
+        (Tagger("t/1", [shuffled()]), InstrumentGarbled, "the tags run back from"),
+    ],
+)
+def test_no_mistake_of_a_driver_is_more_than_a_report(tagger: Tagger, kind: type, words: str) -> None:
+    watcher, rack, _, _ = acquired(tagger, Tagger("t/2", run_of(2), forever))
+    assert isinstance(rack.reports[0], kind)
+    assert words in str(rack.reports[0])
+    assert watcher.story[-3:] == ["axis", "10!", "11"]
+
+
+def test_a_clock_of_months_stays_within_what_messages_carry() -> None:
+    months = 3 * TURN_PS - 2 * EPOCH_PS + 5
+    watcher, rack, acquisition, _ = acquired(Tagger("t/1", run_of(5, months), forever))
+    epochs = TURN_PS // EPOCH_PS
+    assert watcher.story == ["axis", f"{epochs - 2}!", f"{epochs - 1}", "axis", "0!", "1", "2"]
+    assert (TURN_PS + EPOCH_PS) < LATEST_PS
+    assert acquisition.axis == "t/1~3"
+    again = acquired(Tagger("t/1", run_of(3, months + 3 * EPOCH_PS), forever))[2]
+    assert again.axis == acquisition.axis
+    assert acquisition.utc_minus_tag_ns is not None
+    # The new axis began some tags ago.
+    assert abs(acquisition.utc_minus_tag_ns - time.time_ns()) < 3600e9
+    assert len(rack.reports) == 1
+
+
+def test_a_clock_that_begins_below_zero_or_ends_an_int64_is_taken() -> None:
+    for first_ps in (-5 * EPOCH_PS + 5, 2**63 - 9 * EPOCH_PS + 5):
+        watcher, rack, _, _ = acquired(Tagger("t/1", run_of(3, first_ps), forever))
+        assert len(watcher.story) == 4
+        assert all(0 <= one.epoch.start_ps < LATEST_PS for one in watcher.heard if isinstance(one, Detected))
+        assert len(rack.reports) == 1
+
+
+def test_every_name_fits_into_a_greeting_and_stays_another_one() -> None:
+    names = ["\u00e9" * 40, "\u00e9" * 41, "x" * 64, "x" * 65, "x" * 66, "\udc80"]
+    axes = [acquired(Tagger(name, run_of(1), forever))[2].axis for name in names]
+    assert len(set(axes)) == len(names)
+    assert all(axis is not None and len(axis.encode()) <= LONGEST_TEXT for axis in axes)
+    assert axes[2] == names[2]

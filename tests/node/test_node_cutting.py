@@ -7,7 +7,7 @@ import pytest
 
 from qnoded.exchange.happenings import Detected, DetectionLost
 from qnoded.exchange.reports import Reason
-from qnoded.node.cutting import LONGEST_SILENCE_PS, Cutter
+from qnoded.node.cutting import LONGEST_SILENCE_PS, MOST_GAPS, Cutter
 from qnoded.records import Detector, Gap, Receiver, TagBlock
 from qnoded.units import EPOCH_PS
 
@@ -107,3 +107,17 @@ def test_an_empty_block_changes_nothing(count: int) -> None:
         cutter.push(tags(10, EPOCH_PS // 2))
     assert cutter.push(empty) == []
     assert cutter.continues(empty)
+
+
+def test_losses_without_tags_become_one_gap_in_the_end() -> None:
+    cutter = Cutter(RECEIVER)
+    cutter.push(tags(100, EPOCH_PS))
+    none = np.empty(0, np.uint8), np.empty(0, np.int64)
+    for number in range(10 * MOST_GAPS):
+        at_ps = START_PS + EPOCH_PS + number
+        cutter.push(TagBlock(*none, (Gap(at_ps, at_ps + 1, 1, "overflow"),)))
+    later = START_PS + 3 * EPOCH_PS
+    done = cutter.push(TagBlock(np.zeros(2, np.uint8), np.array([later, later + EPOCH_PS])))
+    gaps = [gap for one in done if isinstance(one, Detected) for gap in one.epoch.gaps]
+    assert len(gaps) == MOST_GAPS
+    assert gaps[-1].stop_ps >= START_PS + EPOCH_PS + 10 * MOST_GAPS

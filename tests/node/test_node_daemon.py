@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from nodes_made import free_address, link_of, node, settings_of, until, world
 
-from qnoded.errors import ConfigError
+from qnoded.errors import ConfigError, UsageError
 from qnoded.node import lock_file
 from qnoded.node.daemon import Daemon
 from qnoded.node.recording import INDEX
+from qnoded.node.status import InstrumentStatus
 
 
 def sifted(daemon: Daemon, epochs: int = 1) -> bool:
@@ -109,6 +110,35 @@ def test_a_node_starts_without_its_instruments_says_so_and_ends(tmp_path: Path) 
             assert link_of(daemon).state == "ABSENT"
 
     asyncio.run(alone())
+
+
+def test_a_laser_that_is_to_stay_dark_does_so_over_a_restart_until_a_person_decides(tmp_path: Path) -> None:
+    def laser(daemon: Daemon) -> InstrumentStatus:
+        return daemon.snapshot().instruments["laser"]
+
+    def emits(daemon: Daemon) -> bool:
+        return laser(daemon).problem is None and bool((laser(daemon).reading or {}).get("emitting"))
+
+    async def nights() -> None:
+        async with world() as (_, place):
+            settings = settings_of("alice", tmp_path, place, free_address())
+            async with node(settings) as daemon:
+                with pytest.raises(UsageError, match="gives no light"):
+                    await daemon.light(on=True)
+                await until(lambda: emits(daemon))
+                await daemon.light(on=False)
+                await until(lambda: "switched off" in (laser(daemon).problem or ""))
+            async with node(settings) as daemon:
+                await until(lambda: daemon.snapshot().node.state == "running")
+                assert "switched off by the operator" in str(laser(daemon).problem)
+                await daemon.resume("bob")
+                assert not emits(daemon)
+                await daemon.light(on=True)
+                await until(lambda: emits(daemon))
+            async with node(settings) as daemon:
+                await until(lambda: emits(daemon))
+
+    asyncio.run(nights())
 
 
 def test_a_missing_key_is_a_config_error(tmp_path: Path) -> None:

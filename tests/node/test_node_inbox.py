@@ -7,10 +7,11 @@ import pytest
 
 from qnoded.errors import RemoteProtocolError
 from qnoded.exchange.happenings import Detected, DetectionLost
-from qnoded.exchange.live_messages import Goodbye
+from qnoded.exchange.live_messages import Goodbye, RevealedEpoch
 from qnoded.exchange.reports import Reason
-from qnoded.node.inbox import MOST_ITEMS, Inbox
+from qnoded.node.inbox import MOST_BYTES, MOST_ITEMS, Inbox
 from qnoded.records import DetectionEpoch
+from qnoded.stages.revealing import Coded
 from qnoded.testing import virtual_time
 from qnoded.units import EPOCH_PS
 
@@ -42,3 +43,23 @@ def test_a_peer_that_floods_is_refused() -> None:
         inbox.put(Goodbye(""))
     with pytest.raises(RemoteProtocolError, match="floods"):
         inbox.put(Goodbye(""))
+
+
+def test_a_peer_that_fills_the_memory_is_refused_and_what_was_read_counts_no_more() -> None:
+    inbox = Inbox()
+    none = np.empty(0, np.uint8), np.empty(0, np.int64)
+    quarter = Coded(0, none[0], np.zeros(MOST_BYTES // 4, np.uint8), none[1])
+    message = RevealedEpoch(1, EPOCH_PS, EPOCH_PS, 128, settling=False, clicks=quarter)
+
+    async def flood() -> None:
+        for _ in range(4):
+            inbox.put(message)
+        with pytest.raises(RemoteProtocolError, match="256 MiB of messages wait unread"):
+            inbox.put(message)
+        await inbox.get()
+        inbox.put(message)
+        inbox.leftovers()
+        for _ in range(4):
+            inbox.put(message)
+
+    virtual_time.run(flood())

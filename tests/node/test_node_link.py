@@ -9,16 +9,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ends_made import TERMS, End, Meddler, Sightings, both, connection, replace, running
+from ends_made import TERMS, End, Meddler, Sightings, both, connection, listening, replace, running
 
 from qnoded.errors import UsageError
-from qnoded.exchange.effects import Script, arrival
+from qnoded.exchange import wire
+from qnoded.exchange.effects import Script, arrival, emit
 from qnoded.exchange.greeting import Session
-from qnoded.exchange.happenings import Detected, KnownClock
+from qnoded.exchange.happenings import ControllerStands, Detected, KnownClock
 from qnoded.exchange.lifecycle import Event, Lifecycle
-from qnoded.node.link import GREETING_S, RESPITE_S
-from qnoded.node.story import told
-from qnoded.records import DetectionEpoch
+from qnoded.exchange.live_messages import Greeting
+from qnoded.exchange.reports import EpochDiscarded, EpochSifted, Reason
+from qnoded.node.link import GREETING_S, INTRODUCTION_S, RESPITE_S, UNLOCKED_S
+from qnoded.node.pool import Pool
+from qnoded.node.story import Story, told
+from qnoded.records import DetectionEpoch, SiftedEpoch
 from qnoded.testing import virtual_time
 from qnoded.units import EPOCH_PS
 
@@ -32,18 +36,109 @@ def sessions(*ends: End) -> set[str | None]:
     return {end.link.status().session for end in ends}
 
 
+def locking(_session: Session, _known: KnownClock) -> Script[None]:
+    """Make a script that reports a sifted epoch at once, and then listens."""
+    none = np.empty(0, np.uint8)
+    yield from emit(EpochSifted(1, SiftedEpoch(none, none, "alice"), (), (1, 1), 0, 1.0, bytes(32)))
+    while True:
+        yield from arrival()
+
+
 def test_two_ends_settle_at_once_and_stay_together(tmp_path: Path) -> None:
     async def an_hour() -> None:
-        async with both(tmp_path) as (alice, bob):
+        async with both(tmp_path, make_script=locking) as (alice, bob):
             await asyncio.sleep(0.1)
             (session,) = sessions(alice, bob)
             assert session is not None
             await asyncio.sleep(3600)
             assert sessions(alice, bob) == {session}
-            assert alice.state == bob.state == "ACQUIRING"
+            assert alice.state == bob.state == "SIFTING"
             assert bob.wire.renewed == 0
 
     virtual_time.run(an_hour())
+
+
+def test_a_session_without_a_lock_ends_and_the_next_one_asks_the_hosts_clocks_anew(tmp_path: Path) -> None:
+    asked: list[int] = []
+
+    def noted(session: Session, known: KnownClock) -> Script[None]:
+        asked.append(session.host_offset_ps)
+        return listening(session, known)
+
+    async def a_dark_hour() -> None:
+        one, other = connection()
+        seen = Sightings("tagger/bob")
+        async with running(tmp_path, one, make_script=noted) as alice, running(tmp_path, other, sightings=seen) as bob:
+            for _ in range(6):
+                await asyncio.sleep(UNLOCKED_S)
+                assert seen.utc_minus_tag_ns is not None
+                seen.utc_minus_tag_ns -= 3_000_000
+            await asyncio.sleep(2 * GREETING_S)
+            assert alice.state == bob.state == "ACQUIRING"
+            assert len(sessions(alice, bob)) == 1
+
+    virtual_time.run(a_dark_hour())
+    assert len(asked) >= 5
+    assert len(set(asked)) >= 5
+
+
+def test_an_end_that_nobody_hears_introduces_itself_anew(tmp_path: Path) -> None:
+    said: list[Greeting] = []
+
+    def unheard(frames: list[bytes]) -> tuple[()]:
+        _, message = wire.decode(frames)
+        assert isinstance(message, Greeting)
+        said.append(message)
+        return ()
+
+    async def ten_minutes() -> Sightings:
+        one, _ = connection()
+        one.meddle = unheard
+        seen = Sightings("tagger/alice")
+        async with running(tmp_path, one, sightings=seen):
+            for _ in range(10):
+                await asyncio.sleep(INTRODUCTION_S)
+                assert seen.utc_minus_tag_ns is not None
+                seen.utc_minus_tag_ns -= 300_000
+            await asyncio.sleep(INTRODUCTION_S + GREETING_S)
+        return seen
+
+    seen = virtual_time.run(ten_minutes())
+    assert said[-1].utc_minus_tag_ns == seen.utc_minus_tag_ns
+    assert len({one.nonce for one in said}) >= 10
+
+
+def test_an_end_that_cannot_introduce_itself_stops_by_name(tmp_path: Path) -> None:
+    async def try_to() -> None:
+        one, _ = connection()
+        async with running(tmp_path, one, sightings=Sightings("x" * 65)) as alice:
+            await asyncio.sleep(5)
+            assert alice.state == "STOPPED"
+            assert "this end cannot introduce itself" in alice.link.status().reason
+
+    virtual_time.run(try_to())
+
+
+def test_a_disk_that_hangs_holds_up_no_session(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    dumps: list[str] = []
+
+    async def hang(_story: Story, _pool: Pool, why: str) -> None:
+        dumps.append(why)
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Story, "dump", hang)
+
+    async def break_often() -> None:
+        one, other = connection()
+        async with running(tmp_path, one, make_script=breaking) as alice, running(tmp_path, other):
+            for _ in range(3):
+                await asyncio.sleep(0.1)
+                assert alice.state == "ACQUIRING"
+                alice.link.detected(epoch(3))
+                await asyncio.sleep(RESPITE_S + GREETING_S + 0.1)
+
+    virtual_time.run(break_often())
+    assert len(dumps) == 1
 
 
 def test_an_end_without_detections_is_heard_but_does_not_settle(tmp_path: Path) -> None:
@@ -270,3 +365,48 @@ def test_a_mistake_ends_sessions_one_by_one_and_leaves_a_story_that_can_be_repla
             if entry["what"] == "event":
                 assert lifecycle.happened(Event[entry["event"]]).name == entry["state"]
     assert "nonce" in json.dumps(told(stories[-1]))
+
+
+@pytest.mark.parametrize("reason", [Reason.LOCK_LOST, Reason.NO_LOCK])
+def test_the_revealer_says_that_the_matcher_has_lost_the_clock(tmp_path: Path, reason: Reason) -> None:
+    """Bob reveals, alice matches: of a single epoch without a peak she knows more than he does."""
+    none = np.empty(0, np.uint8)
+
+    def sifting(_session: Session, _known: KnownClock) -> Script[None]:
+        yield from emit(EpochSifted(1, SiftedEpoch(none, none.copy(), "alice"), (), (1, 1), 1, 0.0, bytes(32)))
+        yield from emit(EpochDiscarded(2, reason, "the matcher: nothing found"))
+        while True:
+            yield from arrival()
+
+    async def lose() -> None:
+        async with both(tmp_path, make_script=sifting) as (alice, bob):
+            await asyncio.sleep(1)
+            assert (alice.state, bob.state) == ("SIFTING", "RELOCKING")
+            status = bob.link.status()
+            assert status.reason == "the matcher: nothing found"
+            assert status.clock is None or not status.clock.locked
+
+    virtual_time.run(lose())
+
+
+def test_each_session_is_told_where_the_controller_stands(tmp_path: Path) -> None:
+    seen: list[object] = []
+
+    def noting(_session: Session, _known: KnownClock) -> Script[None]:
+        while True:
+            seen.append((yield from arrival()))
+
+    async def turn() -> None:
+        one, other = connection()
+        async with running(tmp_path, one, make_script=noting) as alice:
+            alice.link.controller_stands(ControllerStands("key", 1))
+            async with running(tmp_path, other):
+                await asyncio.sleep(1)
+                alice.link.controller_stands(ControllerStands(None, 2))
+                await asyncio.sleep(1)
+            alice.link.controller_stands(ControllerStands("chsh", 2))
+            async with running(tmp_path, other):
+                await asyncio.sleep(3)
+        assert seen == [ControllerStands("key", 1), ControllerStands(None, 2), ControllerStands("chsh", 2)]
+
+    virtual_time.run(turn())

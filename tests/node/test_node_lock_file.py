@@ -6,6 +6,7 @@ import asyncio
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -121,3 +122,19 @@ def test_a_disk_that_refuses_is_logged(tmp_path: Path, caplog: pytest.LogCapture
 
     virtual_time.run(keep())
     assert "could not be kept" in caplog.text
+
+
+def test_a_disk_that_does_not_answer_is_not_waited_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    class HangingPool(Pool):
+        async def write(self, *_: object, **__: object) -> Any:
+            await asyncio.Event().wait()
+
+    async def load() -> PersistedLock | None:
+        pool = HangingPool(1)
+        try:
+            return await LockFile(tmp_path / "lock.json", pool).load()
+        finally:
+            pool.close()
+
+    assert virtual_time.run(load()) is None
+    assert "could not be read within 2 s" in caplog.text

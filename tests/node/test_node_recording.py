@@ -6,6 +6,7 @@ import asyncio
 import base64
 import json
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,7 @@ from qnoded.testing import virtual_time
 
 BITS, BASIS = np.array([1, 0, 1, 1, 0, 0, 0, 1, 1], np.uint8), np.array([0, 1, 1, 0, 1, 0, 0, 0, 1], np.uint8)
 TESTS = (reports.Tests("HV", 1, 20), reports.Tests("DA", 0, 18))
-EPOCH = EpochSifted(7, SiftedEpoch(BITS, BASIS, "alice"), TESTS, (400, 300), 47, 0.5)
+EPOCH = EpochSifted(7, SiftedEpoch(BITS, BASIS, "alice"), TESTS, (400, 300), 47, 0.5, bytes(32))
 BLOCK = BlockSifted(3, (6, 7), SiftedEpoch(BITS, BASIS, "alice"), TESTS, b"\xab" * 32)
 
 
@@ -49,6 +50,19 @@ def test_epochs_and_blocks_can_be_read_back(tmp_path: Path) -> None:
         np.testing.assert_array_equal(held["bits"], BITS)
         np.testing.assert_array_equal(held["epochs"], [6, 7])
     assert {path.stat().st_mode & 0o777 for path in (tmp_path / "made").iterdir()} == {0o600}
+
+
+def test_blocks_of_one_number_are_kept_apart(tmp_path: Path) -> None:
+    async def restart() -> None:
+        pool = Pool(1)
+        recorder = SiftedRecorder(tmp_path, pool, simulation=True)
+        recorder.add(BLOCK)
+        recorder.add(replace(BLOCK, public_digest=b"\xcd" * 32))
+        await recorder.finish()
+        pool.close()
+
+    virtual_time.run(restart())
+    assert len(list(tmp_path.glob("block-*.npz"))) == 2
 
 
 def test_a_node_that_makes_real_key_refuses(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ SIFTED = EpochSifted(
     (400, 300),
     29,
     0.5,
+    bytes(32),
 )
 
 

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from keys_made import ACCOUNT
 
 from qnoded.exchange import reports
-from qnoded.exchange.reports import BlockSifted, EpochDiscarded, EpochSifted, Reason, Revealed, ServiceMeasured
+from qnoded.exchange.reports import (
+    BlockDiscarded,
+    BlockSifted,
+    EpochDiscarded,
+    EpochSifted,
+    KeyMade,
+    NoKey,
+    Reason,
+    Revealed,
+    ServiceMeasured,
+)
 from qnoded.exchange.terms import LinkTerms
-from qnoded.node.tally import RECENT_EPOCHS, Tally
+from qnoded.node.status import Rates
+from qnoded.node.tally import RECENT_EPOCHS, RECENT_S, Tally
 from qnoded.records import SiftedEpoch
 from qnoded.units import EPOCH_PS, seconds
 
@@ -19,16 +33,16 @@ EPOCH_S = seconds(EPOCH_PS)
 def sifted(number: int, bits: int = 1000, errors: int = 2) -> EpochSifted:
     held = SiftedEpoch(np.zeros(bits, np.uint8), np.zeros(bits, np.uint8), "alice")
     tests = (reports.Tests("HV", errors, 100), reports.Tests("DA", 0, 100))
-    return EpochSifted(number, held, tests, (5000, 3000), bits + 200, 1.0)
+    return EpochSifted(number, held, tests, (5000, 3000), bits + 200, 1.0, bytes(32))
 
 
 def test_rates_and_errors_are_of_the_last_epochs_and_totals_of_all() -> None:
-    tally = Tally(TERMS)
+    tally = Tally(TERMS, "alice")
     for number in range(10):
         tally.add(sifted(number, 10, 50), 0.0)
     for number in range(10, 10 + RECENT_EPOCHS):
         tally.add(sifted(number), 0.0)
-    rates, qber = tally.rates, tally.qber
+    rates, qber = tally.rates(0.0), tally.qber(0.0)
     assert (rates.alice_hz, rates.bob_hz) == pytest.approx((5000 / EPOCH_S, 3000 / EPOCH_S))
     assert (rates.coincidences_hz, rates.sifted_hz) == pytest.approx((1200 / EPOCH_S, 1000 / EPOCH_S))
     assert qber["HV"].value == pytest.approx(0.02)
@@ -39,16 +53,31 @@ def test_rates_and_errors_are_of_the_last_epochs_and_totals_of_all() -> None:
 
 
 def test_nothing_is_zero_before_it_is_known() -> None:
-    tally = Tally(TERMS)
-    assert tally.rates.alice_hz is None
-    assert tally.qber == {}
+    tally = Tally(TERMS, "alice")
+    assert tally.rates(0.0).alice_hz is None
+    assert tally.qber(0.0) == {}
     assert tally.bits_per_detection is None
     assert not tally.clock(0.0, locked=False).locked
     assert tally.clock(0.0, locked=True).locked
 
 
+def test_a_link_that_rests_shows_its_own_clicks_alone() -> None:
+    tally = Tally(TERMS, "bob")
+    for number in range(5):
+        tally.add(sifted(number), 0.0)
+    resting_s = RECENT_S + 1.0
+    assert tally.rates(RECENT_S).alice_hz == pytest.approx(5000 / EPOCH_S)
+    assert tally.rates(resting_s) == Rates()
+    assert tally.qber(resting_s) == {}
+    tally.detected(700, RECENT_S)
+    tally.detected(900, RECENT_S)
+    assert tally.rates(resting_s) == Rates(bob_hz=pytest.approx(800 / EPOCH_S))
+    assert tally.rates(RECENT_S).bob_hz == pytest.approx(800 / EPOCH_S)
+    assert tally.rates(2 * RECENT_S + 1.0) == Rates()
+
+
 def test_discards_blocks_and_the_cost_of_revealing_are_counted() -> None:
-    tally = Tally(TERMS)
+    tally = Tally(TERMS, "alice")
     for reason in (Reason.GAP, Reason.LATE, Reason.GAP):
         tally.add(EpochDiscarded(1, reason, ""), 0.0)
     tally.add(Revealed(1, 1000, 17_000, 16_700.0), 0.0)
@@ -60,8 +89,17 @@ def test_discards_blocks_and_the_cost_of_revealing_are_counted() -> None:
     assert tally.blocks == 1
 
 
+def test_keys_and_blocks_without_one_are_counted() -> None:
+    tally = Tally(TERMS, "alice")
+    for number in range(3):
+        tally.add(KeyMade(number, replace(ACCOUNT, key_bits=1_000)), 0.0)
+    tally.add(BlockDiscarded(3, NoKey.NO_LENGTH, ""), 0.0)
+    assert (tally.blocks_distilled, tally.secret_bits) == (3, 3_000)
+    assert tally.keyless == {NoKey.NO_LENGTH: 1}
+
+
 def test_an_interlude_gives_s_from_all_its_epochs() -> None:
-    tally = Tally(TERMS)
+    tally = Tally(TERMS, "alice")
     # Correlations of +-1/sqrt(2) with one odd setting: S = 2 sqrt(2) but for rounding.
     right, wrong = 85, 15
     plus, minus = np.array([[right, wrong], [wrong, right]]), np.array([[wrong, right], [right, wrong]])

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
+import pytest
+
 from qnoded.errors import InstrumentFault, QnodedError, UsageError
+from qnoded.exchange.happenings import ControllerStands
 from qnoded.exchange.reports import ControllerDue
 from qnoded.instruments.capability import Identity, PolarizationControllerCapability
 from qnoded.instruments.reading import PolarizationReading
@@ -24,9 +28,9 @@ class Controller:
     simulated = True
     capability = PolarizationControllerCapability(("a", "b", "c"), 0.0, 360.0, 0.1)
 
-    def __init__(self, error: QnodedError | None = None) -> None:
+    def __init__(self, error: QnodedError | None = None, looks: float = 0) -> None:
         self.moves: list[tuple[float, ...]] = []
-        self._error = error
+        self._error, self._looks = error, looks
 
     async def move(self, settings_deg: tuple[float, ...]) -> None:
         if self._error is not None:
@@ -39,7 +43,8 @@ class Controller:
     async def configure(self) -> None: ...
 
     async def read(self) -> PolarizationReading:
-        return PolarizationReading(False, ())
+        self._looks -= 1
+        return PolarizationReading(self._looks >= 0, ())
 
     async def make_safe(self) -> None: ...
 
@@ -87,6 +92,31 @@ def test_it_moves_when_due_and_again_when_it_comes_back() -> None:
             assert second.moves == [POSITIONS["key"]]
 
     virtual_time.run(turn())
+
+
+@pytest.mark.parametrize(("looks", "rests"), [(0, True), (3, True), (math.inf, False)])
+def test_links_are_told_when_it_leaves_and_when_it_rests(looks: float, rests: bool) -> None:
+    """At once, after three looks, and never: then it is at fault, and nobody knows where it stands."""
+
+    async def turn() -> tuple[list[ControllerStands], list[QnodedError]]:
+        rack, stands = Rack(), []
+        turning = Turning(rack, POSITIONS, "key", lambda _level, _text: None)
+        turning.followers.append(stands.append)
+        async with background(turning.run()):
+            await rack.coming.put(Controller(looks=looks))
+            await asyncio.sleep(10)
+            turning.take(ControllerDue("chsh", 7))
+            await asyncio.sleep(10)
+        return stands, rack.reports
+
+    stands, reports = virtual_time.run(turn())
+    assert stands[0] == ControllerStands(None, 1)
+    if rests:
+        assert stands[1:] == [ControllerStands("key", 1), ControllerStands(None, 2), ControllerStands("chsh", 2)]
+        assert reports == []
+    else:
+        assert stands[1:] == [ControllerStands(None, 2)]
+        assert "still moving" in str(reports[0])
 
 
 def test_a_fault_is_reported_for_reconnection_and_a_refused_value_is_not() -> None:

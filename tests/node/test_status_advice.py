@@ -16,6 +16,7 @@ from qnoded.node import advice
 from qnoded.node.event_log import KEPT, LONGEST_TEXT, EventLog
 from qnoded.node.status import (
     InstrumentStatus,
+    KeysStatus,
     LinkStatus,
     NodeState,
     NodeStatus,
@@ -25,6 +26,7 @@ from qnoded.node.status import (
     to_document,
 )
 
+KEYS = KeysStatus(0, 0, 256, True, 0, 0, {"QBER_LIMIT": 2, "NO_LENGTH": 1}, (100, 100), True)
 NODE = NodeState("alice", "0.1.0", True, "running", "2026-11-21T09:14:05Z", 12.0, 0.001)
 SIFTING = LinkStatus("alice", "bob", "SIFTING", 10.0, epochs=100)
 
@@ -74,6 +76,8 @@ def test_every_state_of_an_instrument_that_does_not_heal_has_its_line(state: Ins
         (replace(SIFTING, state="ACQUIRING"), "nothing to do"),
         (replace(SIFTING, qber={"total": Share(0.14, 0.12, 0.16)}), "QBER 14.0% is above 11%, no key"),
         (replace(SIFTING, sifted_age_s=6.1), "no epoch was sifted for 6 s"),
+        (replace(SIFTING, keys=KEYS), "key to authenticate with runs dry"),
+        (replace(SIFTING, keys=replace(KEYS, authentication_low=False)), "no block gives a key"),
         (replace(SIFTING, discards={Reason.OVERLOAD.name: 3}), "3 of 103 epochs were dropped under overload"),
     ],
 )
@@ -105,7 +109,7 @@ def test_a_node_is_well_if_all_links_work_and_all_instruments_are_ready(status: 
 def test_a_laser_that_is_ready_but_dark_is_not_well() -> None:
     dark = InstrumentStatus("sim-laser", "READY", problem="dark: connected anew")
     assert not advice.is_well(NodeStatus(NODE, {"laser": dark}, {}))
-    assert "qnodectl resume" in advice.instrument_advice(dark)
+    assert "qnodectl light on" in advice.instrument_advice(dark)
 
 
 def test_events_are_numbered_bounded_and_clean() -> None:

@@ -56,11 +56,17 @@ def test_the_two_ends_of_the_example_agree() -> None:
     assert nodes[0].links["bob"].peer_key.name == nodes[1].links["alice"].secret_key.name.removesuffix("_secret")
 
 
+def test_without_a_key_store_the_terms_say_that_no_keys_are_made() -> None:
+    table = changed("keys", None)
+    del table["delivery"]
+    assert not check_node(table, "alice.toml", HERE).terms("bob").makes_keys
+
+
 def test_what_is_left_out_has_the_usual_value_of_the_terms() -> None:
     table = changed("links.bob.terms", None)
     terms = check_node(table, "alice.toml", HERE).terms("bob")
     names = ("H", "V", "D", "A")
-    assert terms == LinkTerms("alice-bob", simulation=True, alice_detectors=names, bob_detectors=names)
+    assert terms == LinkTerms("alice-bob", simulation=True, alice_detectors=names, bob_detectors=names, makes_keys=True)
 
 
 def test_terms_follow_role_and_detectors() -> None:
@@ -131,6 +137,7 @@ def test_other_keys_of_an_instrument_are_the_drivers() -> None:
         ("receiver.H", "one", "receiver.H", "must be a whole number without quotes (found 'one')"),
         ("receiver.X", 4, "receiver", "'X' is no detector name"),
         ("links.alice", alice()["links"]["bob"], "file", "links.alice is named like this node; name a link after"),
+        ("links.carol", alice()["links"]["bob"], "file", "2 links (bob, carol) share this receiver's clicks"),
         (
             "links.bob.role",
             "alise",
@@ -150,6 +157,11 @@ def test_other_keys_of_an_instrument_are_the_drivers() -> None:
         ("links.bob.terms.multi_click", "randm", "links.bob.terms.multi_click", "did you mean 'random'?"),
         ("links.bob.terms.chsh_every_epochs", 12, "links.bob.terms", "an interlude takes 12 epochs with its settling"),
         ("links.bob.terms.chsh_side", "alice", "file", "operate.positions.chsh; add them or set chsh_side"),
+        ("links.bob.terms.eps_sec", 0, "links.bob.terms.eps_sec", "must be at least 1e-30 (found 0)"),
+        ("links.bob.terms.qber_limit", 0.5, "links.bob.terms.qber_limit", "must be less than 0.5 (found 0.5)"),
+        ("links.bob.terms.reconciliation", "casacde", "links.bob.terms.reconciliation", "did you mean 'cascade'?"),
+        ("keys", None, "file", "delivery needs a [keys] table"),
+        ("delivery.remote.sae-bob.link", "bbo", "file", "delivery.remote.sae-bob.link = 'bbo' is no link of this node"),
         ("links.bob.terms.simulation", True, "links.bob.terms.simulation", "there is no such key (found true)"),
     ],
 )

@@ -14,7 +14,7 @@ ON_THEIR_WAY: Final = 4
 
 
 def same_wherever_both_sifted(alice: Mapping[int, Epoch], bob: Mapping[int, Epoch]) -> None:
-    """Both ends hold the same epochs with the same positions and bases; one end more only where a conversation broke."""
+    """Both ends hold the same positions and bases; one end has an epoch more only where a conversation broke off."""
     both = alice.keys() & bob.keys()
     for number in both:
         assert np.array_equal(alice[number].basis, bob[number].basis), f"epoch {number} differs"

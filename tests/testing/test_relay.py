@@ -84,3 +84,20 @@ def test_a_long_cable_carries_everything_later_and_in_order() -> None:
 
     came_s = asyncio.run(scenario())
     assert min(came_s) >= 0.1
+
+
+def test_what_is_sent_while_the_cable_holds_arrives_later() -> None:
+    async def scenario() -> None:
+        server = await asyncio.start_server(_echo, "127.0.0.1", 0)
+        async with relay("127.0.0.1", server.sockets[0].getsockname()[1]) as cable:
+            reader, writer = await asyncio.open_connection("127.0.0.1", cable.port)
+            cable.hold()
+            writer.write(b"patience\n")
+            answer = asyncio.ensure_future(reader.readline())
+            assert await asyncio.wait({answer}, timeout=0.05) == (set(), {answer})
+            await cable.restore()
+            assert await answer == b"patience\n"
+            writer.close()
+        server.close()
+
+    asyncio.run(scenario())

@@ -15,15 +15,16 @@ COMMANDS: Final = {
     "status": "one page: is the node well, and if not, what to do",
     "watch": "the same page, live",
     "links": "every link with its clock, rates, QBER and discarded epochs",
+    "keys": "keys of every link; files that seal and begin a key store; a key for WireGuard",
     "devices": "every instrument with its state and reading",
     "events": "what happened lately",
     "pause": "stop a link until resume",
-    "resume": "let a paused link, or a laser that has gone dark, go on",
+    "resume": "let a paused link go on",
+    "light": "give light again after the laser went dark; or make it dark",
     "interlude": "measure CHSH once, as soon as possible",
     "device": "put another driver in a role while the node runs",
     "keygen": "make the CURVE keys of one node",
-    "keys": "make the secret files of the key store, take delivered keys to where they are used",
-    "pki": "certificates to try key delivery with",
+    "pki": "certificates to try key delivery with; a node's identity",
 }
 
 

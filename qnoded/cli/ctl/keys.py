@@ -1,5 +1,6 @@
-"""Make the secret files of a node's key store, and take delivered keys to where they are used.
+"""Show the keys of a node's links, make its secret files, and take delivered keys to where they are used.
 
+  qnodectl keys                                    exit code 1 if a link has few keys, or little to authenticate with
   qnodectl keys new-kek /etc/qnoded/alice/kek
   qnodectl keys new-secret alice-bob.secret        then carry it to both nodes
   qnodectl keys wireguard wg0.psk --kme https://localhost:8443 --peer sae-bob --name sae-alice --pki DIR
@@ -13,6 +14,8 @@ import argparse
 from pathlib import Path
 from typing import Final
 
+from qnoded.cli.ctl import client
+
 PSK_BITS: Final = 256
 """Of a WireGuard preshared key, wg(8)."""
 USUAL_SECRET_BYTES: Final = 8192
@@ -21,7 +24,8 @@ USUAL_SECRET_BYTES: Final = 8192
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of ``qnodectl keys``."""
-    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    client.add_arguments(parser)
+    actions = parser.add_subparsers(dest="action", metavar="ACTION")
     kek = actions.add_parser("new-kek", help="32 random bytes that seal a key store")
     secret = actions.add_parser("new-secret", help="random bytes that two nodes share before their first key")
     for one in (kek, secret):
@@ -42,7 +46,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Do it."""
+    """Do it; without an action, print the links' keys."""
+    if args.action is None:
+        return _show(args)
     if args.action == "wireguard":
         return _wireguard(args)
     import json
@@ -63,6 +69,21 @@ def run(args: argparse.Namespace) -> int:
     else:
         print(f"{args.file}  carry it to both nodes over a way that nobody else sees, enrol it, and delete it")
     return 0
+
+
+def _show(args: argparse.Namespace) -> int:
+    import json
+
+    from qnoded.cli.ctl.page import keys
+    from qnoded.cli.ctl.reading import status_from
+
+    document = client.daemon_of(args).get("/v1/status")
+    links = status_from(document).links
+    if args.json:
+        print(json.dumps({"keys": {name: link["keys"] for name, link in document["links"].items()}}, indent=2))
+    else:
+        print("\n".join(keys(links)))
+    return 0 if all(link.keys and not (link.keys.low or link.keys.authentication_low) for link in links.values()) else 1
 
 
 def _wireguard(args: argparse.Namespace) -> int:

@@ -10,7 +10,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from qnoded.node.advice import instrument_advice, is_well
-from qnoded.node.status import ChshStatus, ClockStatus, Event, InstrumentStatus, LinkStatus, NodeStatus, Rates, Share
+from qnoded.node.status import (
+    ChshStatus,
+    ClockStatus,
+    Event,
+    InstrumentStatus,
+    KeysStatus,
+    LinkStatus,
+    NodeStatus,
+    Rates,
+    Share,
+)
 
 COLUMNS: Final = 80
 LABEL: Final = 11
@@ -54,6 +64,17 @@ def links(status: NodeStatus, columns: int = COLUMNS) -> list[str]:
     return [line for number, lines in enumerate(paragraphs) for line in ([""] if number else []) + lines]
 
 
+def keys(links: Mapping[str, LinkStatus], columns: int = COLUMNS) -> list[str]:
+    """Return a line or more for the keys of each link."""
+    width = max([LABEL, *(1 + len(f"link {name}") for name in links)])
+    lines = [
+        line
+        for name, link in links.items()
+        for line in _wrapped(f"link {name}", _keys(link.keys) or "makes no keys", columns, width)
+    ]
+    return lines or ["no links"]
+
+
 def devices(status: NodeStatus, columns: int = COLUMNS) -> list[str]:
     """Return a line or more for each instrument."""
     if not status.instruments:
@@ -82,6 +103,7 @@ def _link(name: str, link: LinkStatus, columns: int) -> Iterator[str]:
         "QBER %": _qber(link.qber),
         "CHSH": _chsh(link.chsh),
         "sifted": _sifted(link),
+        "keys": _keys(link.keys),
         "discards": ", ".join(f"{reason} {count:,}" for reason, count in link.discards.items() if count),
         "peer": f"{link.peer}, "
         + ("never heard" if link.peer_age_s is None else f"heard {duration(link.peer_age_s)} ago")
@@ -140,6 +162,21 @@ def _sifted(link: LinkStatus) -> str:
     if link.bits_per_detection is None:
         return words
     return f"{words}, {link.bits_per_detection:.2f} bit sent per click"
+
+
+def _keys(keys: KeysStatus | None) -> str:
+    if keys is None:
+        return ""
+    words = [
+        f"{keys.available:,} of {keys.key_bits} bits" + (" (few)" if keys.low else ""),
+        f"{keys.waiting:,} for the peer's",
+        f"{keys.secret_bits:,} secret bits from {keys.blocks_distilled:,} blocks",
+    ]
+    words += [f"{reason} {count:,}" for reason, count in keys.discarded.items() if count]
+    if keys.authentication_bytes is not None:
+        left = "/".join(f"{count:,}" for count in keys.authentication_bytes)
+        words.append(f"authentication {left} bytes" + (" (low)" if keys.authentication_low else ""))
+    return _kept_together(words)
 
 
 def _instrument(role: str, one: InstrumentStatus, columns: int, width: int) -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""Let a paused link, or a laser that has gone dark, go on."""
+"""Let a paused link go on; light is a matter of its own, see qnodectl light."""
 
 from __future__ import annotations
 

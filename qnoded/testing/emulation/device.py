@@ -28,6 +28,10 @@ class Device(ABC):
     def hear(self, data: bytes, now_s: float) -> list[bytes]:
         """Take bytes as they arrive, however they are cut; return what it says, message by message."""
 
+    def greet(self) -> list[bytes]:
+        """Return what it says to a new connection."""
+        return []
+
     def tick(self, now_s: float) -> list[bytes]:
         """Return what it says by itself since the last call; called every few milliseconds."""
         del now_s

@@ -9,7 +9,7 @@ from typing import Final
 
 from qnoded.errors import UsageError
 
-LATE_S: Final = 1.3
+LATE_S: Final = 0.9
 """Longer than drivers wait for an answer, shorter than their calls may take."""
 PIECE_S: Final = 0.002
 """Between the pieces of a split message."""

@@ -11,7 +11,7 @@ from typing import Final
 from qnoded.testing.emulation.device import Device
 from qnoded.testing.emulation.faults import Fault, FaultKind, spoilt
 
-TICK_S: Final = 0.005
+TICK_S: Final = 0.01
 AWAY_S: Final = 0.3
 """How long a port that vanished stays away."""
 MERGING_S: Final = 0.03
@@ -80,6 +80,8 @@ class Emulation:
             return False
         self.unplug()
         self._wire = wire
+        if not self.hung:
+            self._say(self.device.greet())
         return True
 
     def unplug(self, wire: Wire | None = None) -> None:

@@ -1,0 +1,1 @@
+"""OZ Optics EPC-400: four fibre squeezers, each driven by a voltage."""

@@ -1,0 +1,1 @@
+"""What Thorlabs' instruments that speak APT have in common: messages, the driver of their motors, the far side."""

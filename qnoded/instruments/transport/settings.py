@@ -1,0 +1,30 @@
+"""The key that all drivers with a line have."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import AfterValidator, BaseModel, ConfigDict
+
+from qnoded.errors import UsageError
+from qnoded.instruments.transport.stream import read_address
+
+
+def _can_be_read(text: str) -> str:
+    try:
+        read_address(text)
+    except UsageError as error:
+        raise ValueError(str(error)) from None
+    return text
+
+
+AddressText = Annotated[str, AfterValidator(_can_be_read)]
+"""``tcp://HOST:PORT`` or the path of a serial port, best one below ``/dev/serial/by-id`` that does not change."""
+
+
+class Addressed(BaseModel):
+    """Settings of an instrument that is reached at one address."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    address: AddressText

@@ -1,0 +1,84 @@
+"""Hiding which detector clicked: what is done to clicks before their times and bases are revealed.
+
+Delays are off already and clicks at once resolved. Two traces are left. A detector does not click again within its dead
+time, so of two near clicks in one basis another detector gave the second; and its echoes come at times of its own. Then
+a tagger with coarse ticks puts all times on a lattice: a delay that is no whole number of ticks gives each detector one
+of its own. Both traces go for the price of few coincidences.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Final
+
+import numpy as np
+
+from qnoded.kernels.ordering import put_in_order
+from qnoded.records import I64, U8, DetectionEpoch, Receiver
+
+DRAW_BITS: Final = 32
+"""Random bits of the place of a click within its tick."""
+
+
+def dead_times(receiver: Receiver, basis_of: U8, bases_of_link: int) -> I64:
+    """Return int64[bases], ps: the longest dead time of each basis' detectors.
+
+    Parameters
+    ----------
+    receiver : of the revealer
+    basis_of : uint8[256], index of each detector's basis
+    bases_of_link : number of bases
+    """
+    longest = np.zeros(bases_of_link, np.int64)
+    for number, detector in enumerate(receiver.detectors):
+        basis = basis_of[number]
+        longest[basis] = max(longest[basis], detector.dead_time_ps or 0)
+    return longest
+
+
+def without_neighbours(epoch: DetectionEpoch, basis_of: U8, dead_time_ps: I64) -> DetectionEpoch:
+    """Drop each click that is closer to the one before in the same basis than the dead time of either detector.
+
+    Parameters
+    ----------
+    epoch : clicks, delays removed, clicks at once resolved
+    basis_of : uint8[256], index of each detector's basis
+    dead_time_ps : int64[bases], ps, see ``dead_times``
+
+    Notes
+    -----
+    In a recording of avalanche photodiodes without an imposed dead time a third of the clicks in one basis had another
+    one 16 to 17.7 ns later, an echo, and 99.9 % of these were of the same detector.
+    """
+    basis, kept = basis_of[epoch.detector], np.ones(len(epoch), np.bool_)
+    for number, least_ps in enumerate(dead_time_ps):
+        own = np.flatnonzero(basis == number)
+        kept[own[1:]] = np.diff(epoch.tag_ps[own]) >= least_ps
+    if kept.all():
+        return epoch
+    return DetectionEpoch(epoch.detector[kept], epoch.tag_ps[kept], epoch.start_ps, epoch.stop_ps, epoch.gaps)
+
+
+def dithered(epoch: DetectionEpoch, tick_ps: Fraction, randomness: Callable[[int], bytes]) -> DetectionEpoch:
+    """Move each click to a random place within its tick of the tagger, and put them in order again.
+
+    Parameters
+    ----------
+    epoch : clicks of one side
+    tick_ps : ps, length of the tagger's tick
+    randomness : secret random bytes; who knows them can take the places off again
+
+    Notes
+    -----
+    With ticks of 156.25 ps and times revealed at 128 ps the lattice tells 0.22 bit of each bit, and less than can be
+    measured once this is done. The variance of the coincidence peak grows by a twelfth of the tick squared.
+    """
+    if tick_ps <= 1:
+        return epoch
+    drawn = np.frombuffer(randomness(len(epoch) * DRAW_BITS // 8), np.uint32)
+    place_ps = (drawn * (float(tick_ps) / 2**DRAW_BITS)).astype(np.int64) - int(tick_ps) // 2
+    tag_ps = np.clip(epoch.tag_ps + place_ps, epoch.start_ps, epoch.stop_ps - 1)
+    detector = epoch.detector.copy()
+    put_in_order(tag_ps, detector)
+    return DetectionEpoch(detector, tag_ps, epoch.start_ps, epoch.stop_ps, epoch.gaps)

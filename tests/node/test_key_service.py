@@ -1,0 +1,123 @@
+"""The daemon's keys: the store opened, links enrolled once and anew, and what is missing named with its remedy."""
+
+from __future__ import annotations
+
+import asyncio
+import tomllib
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from qnoded.errors import ConfigError
+from qnoded.node.delivery import demo_pki
+from qnoded.node.key_service import KeyService, key_service
+from qnoded.node.keys.secret_files import SEALING_KEY_BYTES, new_secret
+from qnoded.node.notify import Notifier
+from qnoded.node.pool import Pool
+from qnoded.node.status import Level
+from qnoded.node.watchdog import Watchdog
+from qnoded.node_settings import NodeSettings, check_node
+
+CONFIG = Path(__file__).parents[2] / "config"
+Told = list[tuple[Level, str, str]]
+
+
+def alice(folder: Path, **changes: Any) -> NodeSettings:
+    """Return the example's alice with everything below a folder, and files for her keys."""
+    table = tomllib.loads((CONFIG / "sim" / "alice.toml").read_text())
+    table["delivery"]["listen"] = "127.0.0.1:0"
+    for name, value in changes.items():
+        if value is None:
+            del table[name]
+    keys = folder / "out" / "keys"
+    if not keys.exists():
+        keys.mkdir(parents=True)
+        new_secret(keys / "alice.kek", SEALING_KEY_BYTES)
+        new_secret(keys / "alice-bob.secret", 2000)
+        demo_pki.make(folder / "out" / "pki", ["kme-alice"], ["sae-alice"])
+    return check_node(table, "alice.toml", folder)
+
+
+@asynccontextmanager
+async def served(settings: NodeSettings) -> AsyncIterator[tuple[KeyService | None, Told]]:
+    disk, told = Pool(1), []
+    try:
+        async with key_service(settings, Path("alice.toml"), disk, lambda *event: told.append(event)) as keys:
+            yield keys, told
+    finally:
+        disk.close()
+
+
+def test_a_link_is_enrolled_once_and_its_secret_may_go(tmp_path: Path) -> None:
+    async def run() -> None:
+        settings = alice(tmp_path)
+        async with served(settings) as (keys, told):
+            assert keys is not None
+            making = keys.making("bob", Watchdog(Notifier({})))
+            assert (making.link, making.role) == ("alice-bob", "alice")
+            await making.look()
+            assert making.levels is not None
+            assert making.levels.sending_bytes == making.levels.receiving_bytes > 900
+            assert [text for _, source, text in told if source == "link bob"]
+            assert any("https://127.0.0.1:" in text for _, source, text in told if source == "delivery")
+        (tmp_path / "out" / "keys" / "alice-bob.secret").unlink()
+        async with served(settings) as (_, told):
+            assert not [text for _, source, text in told if source == "link bob"]
+
+    asyncio.run(run())
+
+
+def test_a_halted_link_waits_for_a_new_secret(tmp_path: Path) -> None:
+    async def run() -> None:
+        settings = alice(tmp_path)
+        async with served(settings) as (keys, _):
+            assert keys is not None
+            making = keys.making("bob", Watchdog(Notifier({})))
+            await asyncio.wrap_future(making.store.halt("alice-bob", "a seal was wrong"))
+        async with served(settings) as (_, told):
+            assert [(level, "was used before" in text) for level, source, text in told if source == "link bob"] == [
+                ("error", True)
+            ]
+        secret = tmp_path / "out" / "keys" / "alice-bob.secret"
+        secret.unlink()
+        new_secret(secret, 2000)
+        async with served(settings) as (keys, _):
+            assert keys is not None
+            making = keys.making("bob", Watchdog(Notifier({})))
+            await making.look()
+            assert making.levels is not None
+            assert making.levels.halted is None
+
+    asyncio.run(run())
+
+
+def test_a_node_without_keys_has_none(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with served(alice(tmp_path, keys=None, delivery=None)) as (keys, told):
+            assert keys is None
+            assert told == []
+        assert not (tmp_path / "out" / "alice").exists()
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("missing", "words"),
+    [
+        ("keys/alice.kek", "alice.kek"),
+        ("keys/alice-bob.secret", "alice-bob.secret"),
+        ("pki/kme-alice.key", "kme-alice.key"),
+    ],
+)
+def test_what_is_missing_is_named(tmp_path: Path, missing: str, words: str) -> None:
+    async def run() -> None:
+        settings = alice(tmp_path)
+        (tmp_path / "out" / missing).unlink()
+        with pytest.raises(ConfigError, match=words):
+            async with served(settings):
+                pass
+
+    asyncio.run(run())
