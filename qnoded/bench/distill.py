@@ -1,4 +1,4 @@
-"""Speed of key distillation: privacy amplification and authentication on one core, beside other exact ways.
+"""Speed of key distillation, piece by piece beside other exact ways, and the whole chain; on one core.
 
 Rows in Mbit/s or Gbit/s of input. Targets are those of the best instructions that this processor offers.
 """
@@ -14,8 +14,12 @@ import scipy.fft
 from numpy.typing import NDArray
 
 from qnoded.bench.measuring import OWN, Row, median_seconds
+from qnoded.exchange import distilling, reconciling
+from qnoded.exchange.distilling import Agreement, DistilledKey
+from qnoded.exchange.in_memory import run_both
 from qnoded.kernels.carryless import NAMES, offers, widest
 from qnoded.kernels.toeplitz import toeplitz_product
+from qnoded.records import U8
 from qnoded.stages.key_length.entropy import binary_entropy
 from qnoded.stages.reconciliation import ldpc
 from qnoded.stages.reconciliation.cascade import SEED_BYTES as CASCADE_SEED_BYTES
@@ -39,6 +43,11 @@ CASCADE_TARGETS: Final = {
 """(Bits of a block, error rate) -> Mbit/s, both ends' work on one core; the figure published for cascade-cpp is 12."""
 CASCADE_KEYS: Final = {10**4: 20, 10**5: 8}
 """Blocks in flight together, so that a message is worth its overhead; one where not listed."""
+CHAIN_ERROR_RATE: Final = 0.03
+CHAIN_TEST_SHARE: Final = 20
+"""One sifted bit in so many is a test bit."""
+CHAIN_TARGET: Final = 20.0
+"""Mbit/s of sifted bits, allowed to both ends on two cores."""
 WIDEST: Final = 8
 FFT_LIMIT: Final = 10**7
 """The floating-point twin takes 16 bytes a bit and more."""
@@ -54,6 +63,8 @@ def rows(*, quick: bool, repeat: int) -> Iterator[Row]:
     for n, rate in ((10**4, 0.03),) if quick else CASCADE_TARGETS:
         yield _cascade(rng, n, rate, repeat)
     yield from ldpc_rows(quick=quick, repeat=repeat)
+    for method in reconciling.METHODS:
+        yield _chain(rng, 10**5 if quick else 10**6, method, repeat)
 
 
 def _toeplitz(rng: np.random.Generator, n: int, repeat: int) -> Row:
@@ -115,6 +126,25 @@ def _cascade(rng: np.random.Generator, n: int, rate: float, repeat: int) -> Row:
     return Row(
         f"Cascade, {n:.0e} bits, {rate:.0%} errors", "Mbit/s", keys * n / seconds / 1e6, target=target, note=note
     )
+
+
+def _chain(rng: np.random.Generator, n: int, method: str, repeat: int) -> Row:
+    """Measure both ends of a block from sifted bits to the key: what a link needs, its messages not counted."""
+    alice = rng.integers(0, 2, n, np.uint8)
+    bob: U8 = alice ^ (rng.random(n) < CHAIN_ERROR_RATE).astype(np.uint8)
+    agreement = Agreement(test_bits=n // CHAIN_TEST_SHARE, method=method)
+    lengths: list[int] = []
+
+    def both_ends() -> None:
+        ends = run_both(distilling.alice(alice, agreement, rng.bytes), distilling.bob(bob, agreement))
+        for end in ends:
+            assert isinstance(end, DistilledKey)
+            lengths.append(end.length.bits)
+
+    seconds = median_seconds({OWN: both_ends}, repeat)[OWN]
+    what = f"whole chain, {method}, {n:.0e} sifted bits, {CHAIN_ERROR_RATE:.0%} errors"
+    note = f"both ends on one core, {np.mean(lengths) / n:.3f} bits of key for each"
+    return Row(what, "Mbit/s", n / seconds / 1e6, target=CHAIN_TARGET, note=note)
 
 
 def _name(width: int) -> str:
