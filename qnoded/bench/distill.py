@@ -131,7 +131,7 @@ def _cascade(rng: np.random.Generator, n: int, rate: float, repeat: int) -> Row:
 def _chain(rng: np.random.Generator, n: int, method: str, repeat: int) -> Row:
     """Measure both ends of a block from sifted bits to the key: what a link needs, its messages not counted."""
     alice = rng.integers(0, 2, n, np.uint8)
-    bob: U8 = alice ^ (rng.random(n) < CHAIN_ERROR_RATE).astype(np.uint8)
+    bob: U8 = np.bitwise_xor(alice, rng.random(n) < CHAIN_ERROR_RATE, dtype=np.uint8)
     agreement = Agreement(test_bits=n // CHAIN_TEST_SHARE, method=method)
     lengths: list[int] = []
 

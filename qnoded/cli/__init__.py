@@ -27,6 +27,7 @@ COMMANDS: Final = {
     "keyrate": "key lengths and rates of published bounds, with their assumptions",
     "check": "settings files, every mistake named with its remedy",
     "schema": "JSON Schema of a settings file, for editors",
+    "emulate": "an emulated instrument that speaks its maker's bytes, on TCP or a serial port",
     "drivers": "installed drivers of instruments, and what keeps one from being used",
     "bench": "measured speed of the hot path and of the clock search, beside plain twins",
 }

@@ -3,14 +3,18 @@
   qnoded drivers
   qnoded drivers --test acme-laser --settings laser.toml
 
-The file holds the driver's own settings, without the role's table around them. The checks move, switch and emit at the
-lowest power: against real instruments, mind what stands behind them. Exit code 1 if a rule is broken.
+The settings file holds the driver's own settings, without the role's table around them. The checks move, switch and
+emit at the lowest power: against real instruments, mind what stands behind them. Exit code 1 if a rule is broken.
+
+A driver's grade tells what it was tested against: bronze an emulator, silver recordings of the instrument, gold the
+instrument itself. With --json its whole card is shown, also what is unproven.
 """
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Any
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -39,16 +43,34 @@ def _list(*, as_json: bool) -> int:
     from qnoded.instruments.registry import known_drivers
 
     drivers = known_drivers()
+    cards = {driver.name: None if driver.problem else _card(driver.name) for driver in drivers}
     if as_json:
-        print(json.dumps({"drivers": [asdict(driver) for driver in drivers]}, indent=2))
+        print(json.dumps({"drivers": [asdict(one) | {"card": cards[one.name]} for one in drivers]}, indent=2))
         return 0
     width = max((len(driver.name) for driver in drivers), default=0)
     for driver in drivers:
         simulated = ", simulated" if driver.simulated else ""
-        print(f"{driver.name:<{width}}  {driver.problem or f'{driver.kind}{simulated}'}  ({driver.package})")
+        card = cards[driver.name]
+        grade = f", {card.get('grade')}" if card else ""
+        print(f"{driver.name:<{width}}  {driver.problem or f'{driver.kind}{simulated}{grade}'}  ({driver.package})")
     if not drivers:
         print("no drivers are installed")
     return 0
+
+
+def _card(driver: str) -> dict[str, Any] | None:
+    """Return what the card beside a driver's module says; None if it has none."""
+    import tomllib
+    from importlib.resources import files
+    from sys import modules
+
+    from qnoded.instruments.registry import find
+
+    package = modules[find(driver).__module__].__package__
+    card = files(package or "") / "card.toml"
+    if not package or not card.is_file():
+        return None
+    return tomllib.loads(card.read_text(encoding="utf-8"))
 
 
 def _test(driver: str, file: Path | None, *, as_json: bool) -> int:

@@ -13,7 +13,7 @@ import math
 import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Final, Protocol
+from typing import Final
 
 from qnoded.errors import (
     AuthenticationFailed,
@@ -29,7 +29,7 @@ from qnoded.exchange import wire
 from qnoded.exchange.effects import Script
 from qnoded.exchange.greeting import Introduction, Session, hear, restarted
 from qnoded.exchange.happenings import ControllerStands, Detected, DetectionLost, InterludeWanted, KnownClock
-from qnoded.exchange.lifecycle import TABLE, Event, Lifecycle, State
+from qnoded.exchange.lifecycle import Event, State
 from qnoded.exchange.live_messages import NONCE_BYTES, Greeting
 from qnoded.exchange.reports import (
     BlockDiscarded,
@@ -50,6 +50,8 @@ from qnoded.node.conversation import Conversation
 from qnoded.node.distillation import KeyMaking
 from qnoded.node.lock_file import LockFile, PersistedLock
 from qnoded.node.pool import Pool
+from qnoded.node.sockets import Wire
+from qnoded.node.standing import Standing
 from qnoded.node.status import Level, LinkStatus
 from qnoded.node.story import Story
 from qnoded.node.tally import Tally
@@ -83,33 +85,6 @@ _UNLOCKED: Final = (Reason.LOCK_LOST, Reason.NO_LOCK)
 """Of epochs: all that the revealer learns of the clock, which the matcher keeps."""
 
 log = logging.getLogger(__name__)
-
-
-class Wire(Protocol):
-    """What a link needs of its socket."""
-
-    refused: int
-
-    @property
-    def connects(self) -> bool:
-        """Whether this end connects."""
-        ...
-
-    def send(self, frames: Sequence[Frame]) -> str:
-        """Hand a message over; return why it was dropped, or nothing."""
-        ...
-
-    async def receive(self) -> list[Frame]:
-        """Return the peer's next message."""
-        ...
-
-    async def watch(self) -> None:
-        """Count refused handshakes."""
-        ...
-
-    def renew(self) -> None:
-        """Connect anew."""
-        ...
 
 
 ScriptMaker = Callable[[Session, KnownClock], Script[None]]
@@ -160,7 +135,7 @@ class Link:
         self._pool, self._progress, self._lock_file, self._story = pool, progress, lock_file, story
         self._make_script, self._watchers, self._tell = make_script, tuple(watchers), tell
         self._keys = keys
-        self._lifecycle = Lifecycle()
+        self._standing = Standing(story, tell)
         self._tally = Tally(terms, role)
         self._lock: PersistedLock | None = None
         self._introduction: Introduction | None = None
@@ -169,8 +144,7 @@ class Link:
         self._settled: asyncio.Queue[tuple[Conversation, Script[None]]] = asyncio.Queue()
         self._interlude: InterludePlanned | None = None
         self._controller: ControllerStands | None = None
-        self._reason = ""
-        self._since_s = self._renewed_s = self._not_before_s = self._now_s()
+        self._renewed_s = self._not_before_s = self._now_s()
         self._heard_s: float | None = None
         self._told_of_refusal = 0
         self._garbage_told_s = -math.inf
@@ -195,19 +169,19 @@ class Link:
 
     def stop(self) -> None:
         """Say goodbye and talk no more; may be called again."""
-        if self._lifecycle.state is not State.STOPPED:
+        if self._standing.state is not State.STOPPED:
             self._say_goodbye(Event.STOP, "the node stops")
 
     def pause(self) -> None:
         """Say goodbye and talk no more until ``resume``."""
-        if self._lifecycle.state in _SILENT:
+        if self._standing.state in _SILENT:
             return
         self._say_goodbye(Event.PAUSE, "paused by the operator")
 
     def resume(self) -> None:
         """Go on after ``pause``; nothing happens where the link is not paused."""
-        if self._lifecycle.state is State.PAUSED:
-            self._happened(Event.RESUME, "resumed by the operator")
+        if self._standing.state is State.PAUSED:
+            self._standing.happened(Event.RESUME, "resumed by the operator")
             self._wake.set()
 
     def interlude(self) -> None:
@@ -221,8 +195,8 @@ class Link:
         if self.role != SIDES[0]:
             problem = "only alice's end proposes an interlude; ask there"
             raise UsageError(problem)
-        if self._conversation is None or self._lifecycle.state is not State.SIFTING:
-            problem = f"the link is {self._lifecycle.state.name} and must be SIFTING for an interlude; wait for it"
+        if self._conversation is None or self._standing.state is not State.SIFTING:
+            problem = f"the link is {self._standing.state.name} and must be SIFTING for an interlude; wait for it"
             raise UsageError(problem)
         self._conversation.tell(InterludeWanted())
 
@@ -232,11 +206,11 @@ class Link:
         return LinkStatus(
             role=self.role,
             peer=self.name,
-            state=self._lifecycle.state.name,
-            since_s=now_s - self._since_s,
-            reason=self._reason,
+            state=self._standing.state.name,
+            since_s=now_s - self._standing.since_s,
+            reason=self._standing.reason,
             session=conversation.session.identity.hex()[:8] if conversation else None,
-            clock=tally.clock(now_s, locked=self._lifecycle.state in _LOCKED),
+            clock=tally.clock(now_s, locked=self._standing.state in _LOCKED),
             rates=tally.rates(now_s),
             qber=tally.qber(now_s),
             chsh=tally.chsh,
@@ -286,7 +260,7 @@ class Link:
             self._take(await self._socket.receive())
 
     def _take(self, frames: Sequence[Frame]) -> None:
-        if self._lifecycle.state in _SILENT:
+        if self._standing.state in _SILENT:
             return
         try:
             header = wire.read_header(frames[0])
@@ -301,16 +275,16 @@ class Link:
             self._story.tell("received", message=greeting)
             self._greeted(greeting)
         except TermsMismatch as error:
-            if self._lifecycle.state is not State.MISMATCH:
-                self._enter(Event.HEARD, "")
-            self._happened(Event.DIFFERED, str(error), "error")
+            if self._standing.state is not State.MISMATCH:
+                self._standing.enter(Event.HEARD, "")
+            self._standing.happened(Event.DIFFERED, str(error), "error")
         except RemoteProtocolError as error:
             # Garbage from the pinned key: another version, or a peer that is broken. It must not end a good session.
             if self._now_s() >= self._garbage_told_s + GARBAGE_S:
                 self._garbage_told_s = self._now_s()
                 self._tell("error", str(error))
             if self._conversation is None:
-                self._reason = str(error)
+                self._standing.reason = str(error)
 
     def _greeted(self, greeting: Greeting) -> None:
         if self._conversation is not None:
@@ -319,11 +293,11 @@ class Link:
             self._leave(Event.SESSION_ENDED, "the peer has begun anew")
         mine = self._introduced()
         if mine is None:
-            self._enter(Event.HEARD, self._unready)
+            self._standing.enter(Event.HEARD, self._unready)
             return
         heard = hear(mine, greeting)
         self._introduction = heard.introduction
-        self._enter(Event.HEARD, "")
+        self._standing.enter(Event.HEARD, "")
         if heard.answer or heard.session:
             # Always before the first message of a session, so that the peer has settled when that one arrives.
             self._say_greeting()
@@ -334,15 +308,15 @@ class Link:
 
     async def _greet(self) -> None:
         while True:
-            if self._conversation is None and self._lifecycle.state not in _SILENT:
+            if self._conversation is None and self._standing.state not in _SILENT:
                 self._renew_if_unheard()
                 if self._introduced(anew=self._now_s() >= self._introduced_s + INTRODUCTION_S) is not None:
                     self._say_greeting()
-            elif self._lifecycle.state in _SEARCHING and self._now_s() >= self._since_s + UNLOCKED_S:
+            elif self._standing.state in _SEARCHING and self._now_s() >= self._standing.since_s + UNLOCKED_S:
                 self._leave(Event.SESSION_ENDED, f"no lock within {UNLOCKED_S:g} s: the hosts' clocks are asked anew")
                 continue
             self._wake.clear()
-            slow = self._lifecycle.state is State.MISMATCH
+            slow = self._standing.state is State.MISMATCH
             with suppress(TimeoutError):
                 async with asyncio.timeout(MISMATCH_GREETING_S if slow else GREETING_S):
                     await self._wake.wait()
@@ -388,7 +362,7 @@ class Link:
         now_s = self._now_s()
         if self._socket.refused > self._told_of_refusal:
             self._told_of_refusal = self._socket.refused
-            self._enter(Event.UNKNOWN_KEY, f"{self._socket.refused} connections refused because of their key")
+            self._standing.enter(Event.UNKNOWN_KEY, f"{self._socket.refused} connections refused because of their key")
         if self._socket.connects and now_s - max(self._renewed_s, self._heard_s or 0.0) > RENEWAL_S:
             self._renewed_s = now_s
             self._socket.renew()
@@ -396,7 +370,7 @@ class Link:
     # Sessions
 
     def _settle(self, session: Session) -> None:
-        self._happened(Event.SETTLED, f"session {session.identity.hex()[:8]}, {session.revealer} reveals")
+        self._standing.happened(Event.SETTLED, f"session {session.identity.hex()[:8]}, {session.revealer} reveals")
         streams = dict(zip(SIDES, session.stream_ids, strict=True))
         known = KnownClock(None, False, session.host_offset_ps)
         if self._lock is not None:
@@ -455,7 +429,7 @@ class Link:
             conversation.end(PeerSilent(reason))
             for waiting in conversation.inbox.leftovers():
                 self._count_unused(waiting)
-        self._enter(event, reason)
+        self._standing.enter(event, reason)
 
     def _reported(self, report: object) -> None:
         self._tally.add(report, self._now_s())
@@ -473,45 +447,26 @@ class Link:
         if isinstance(report, BlockDiscarded) and report.reason is not NoKey.SESSION_ENDED:
             self._tell("warning", f"block {report.block} gives no key: {report.reason.value}; {report.numbers}")
         elif isinstance(report, LockLost):
-            self._enter(Event.LOCK_LOST, report.reason)
+            self._standing.enter(Event.LOCK_LOST, report.reason)
         elif isinstance(report, EpochDiscarded) and report.reason in _UNLOCKED and not self._matches:
-            self._enter(Event.LOCK_LOST, report.numbers)
+            self._standing.enter(Event.LOCK_LOST, report.numbers)
         elif isinstance(report, ClockAcquired):
             self._tell("info", f"clock, {'wide' if report.cold else 'near'} search: {report.acquisition.sentence}")
         elif isinstance(report, InterludePlanned):
             self._interlude = report
             self._tell("info", f"CHSH interlude from epoch {report.service_epoch} to {report.return_epoch}")
         elif isinstance(report, EpochSifted) or (isinstance(report, ClockTracked) and report.report.locked):
-            self._enter(Event.LOCKED, "")
+            self._standing.enter(Event.LOCKED, "")
         if self._interlude is not None and isinstance(report, (EpochSifted, EpochDiscarded, ServiceMeasured)):
             if report.epoch >= self._interlude.key_epoch:
                 self._interlude = None
-                self._enter(Event.SERVICE_ENDED, "")
+                self._standing.enter(Event.SERVICE_ENDED, "")
             elif report.epoch >= self._interlude.settle_epoch:
-                self._enter(Event.SERVICE_BEGAN, "")
-
-    # State
+                self._standing.enter(Event.SERVICE_BEGAN, "")
 
     @property
     def _matches(self) -> bool:
         return self._conversation is not None and self._conversation.session.matcher == self.role
-
-    def _enter(self, event: Event, reason: str) -> None:
-        """Take an event where it means something; elsewhere the state says more already."""
-        if (self._lifecycle.state, event) in TABLE:
-            self._happened(event, reason)
-
-    def _happened(self, event: Event, reason: str, level: Level = "info") -> None:
-        before = self._lifecycle.state
-        state = self._lifecycle.happened(event)
-        self._story.tell("event", event=event.name, state=state.name, reason=reason)
-        changed, news = state is not before, reason != self._reason
-        if changed:
-            self._since_s = self._now_s()
-        if changed or reason:
-            self._reason = reason
-        if changed or (news and reason):
-            self._tell(level, f"{state.name}: {reason or state.value}")
 
     @staticmethod
     def _now_s() -> float:

@@ -12,7 +12,7 @@ import itertools
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import zmq
 from zmq.utils.monitor import parse_monitor_message
@@ -38,6 +38,33 @@ _monitors: Final = itertools.count()
 _ZAP_VERSION: Final = b"1.0"
 _ZAP_PARTS: Final = 9
 """Routing id, delimiter, version, request id, domain, address, identity, mechanism, key (ZeroMQ RFC 27)."""
+
+
+class Wire(Protocol):
+    """What a link needs of its socket; ``LinkSocket`` is one, tests have others."""
+
+    refused: int
+
+    @property
+    def connects(self) -> bool:
+        """Whether this end connects."""
+        ...
+
+    def send(self, frames: Sequence[Frame]) -> str:
+        """Hand a message over; return why it was dropped, or nothing."""
+        ...
+
+    async def receive(self) -> list[Frame]:
+        """Return the peer's next message."""
+        ...
+
+    async def watch(self) -> None:
+        """Count refused handshakes."""
+        ...
+
+    def renew(self) -> None:
+        """Connect anew."""
+        ...
 
 
 class _Closed(Exception):

@@ -20,7 +20,6 @@ from qnoded.units import PS_PER_S
 
 MOST_CLICKS: Final = 1 << 24
 """Of one epoch: 30 million a second."""
-MOST_LABEL_BITS: Final = 4
 FINEST_PS: Final = 1
 COARSEST_PS: Final = 1 << 20
 """A microsecond: coarser times meet nobody's."""

@@ -13,6 +13,7 @@ from qnoded_drivers.oz_epc400.emulator import EmulatedEpc400
 from qnoded_drivers.s15_tdc1.emulator import EmulatedTdc1
 from qnoded_drivers.thorlabs_k10cr1.emulator import EmulatedK10cr1
 from qnoded_drivers.thorlabs_mpc320.emulator import EmulatedMpc320
+from qnoded_drivers.thorlabs_pm100d.emulator import EmulatedPm100d
 from qnoded_drivers.toptica_dlc_pro.emulator import EmulatedDlcPro
 
 from qnoded.instruments.registry import find
@@ -67,7 +68,8 @@ CASES = {
         ),
         Case("itla-msa", lambda: [EmulatedItla()], one_address(frequency_ghz=193_414.489)),
         Case("oz-epc400", lambda: [EmulatedEpc400()], one_address(volts_per_turn=3.0)),
-        Case("s15-tdc1", lambda: [EmulatedTdc1()], one_address(), damage=False),
+        Case("s15-tdc1", lambda: [EmulatedTdc1(rates_hz=(800.0, 600.0, 500.0, 400.0))], one_address(), damage=False),
+        Case("thorlabs-pm100d", lambda: [EmulatedPm100d()], one_address(wavelength_nm=1550.0), damage=False),
         Case(
             "toptica-dlc-pro",
             lambda: [EmulatedDlcPro()],

@@ -161,6 +161,26 @@ class Tdc1Truth:
         assert emulations[0].device._until is None
 
 
+class Pm100dTruth:
+    async def work(self, driver: Any, turn: int, emulations: Sequence[Emulation]) -> None:
+        emulations[0].device.power_w = (1e-6, 3e-4)[turn % 2]
+        await driver.read()
+
+    async def settle(self, driver: Any) -> None:
+        await driver.read()
+
+    def serial(self, emulations: Sequence[Emulation]) -> str:
+        return emulations[0].device.serial
+
+    def judge(self, reading: Any, emulations: Sequence[Emulation], instrument: Any) -> None:
+        assert reading.wavelength_nm == pytest.approx(1550.0)
+        assert 10 ** (reading.power_dbm / 10) * 1e-3 == pytest.approx(emulations[0].device.power_w)
+
+    def afterwards(self, emulations: Sequence[Emulation]) -> None:
+        # It only measures.
+        pass
+
+
 TRUTHS: dict[str, Truth] = {
     "thorlabs-mpc320": AptTruth(),
     "thorlabs-k10cr1": AptTruth(),
@@ -169,4 +189,5 @@ TRUTHS: dict[str, Truth] = {
     "oz-epc400": Epc400Truth(),
     "toptica-dlc-pro": DlcProTruth(),
     "s15-tdc1": Tdc1Truth(),
+    "thorlabs-pm100d": Pm100dTruth(),
 }

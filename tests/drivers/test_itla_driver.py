@@ -14,13 +14,14 @@ from qnoded_drivers.itla_msa.codec import FATAL, SENA, Alarm, Register
 from qnoded_drivers.itla_msa.driver import Itla, ItlaSettings
 from qnoded_drivers.itla_msa.emulator import EmulatedItla
 
-from qnoded.errors import EmissionRefused, InstrumentError, InstrumentFault
+from qnoded.errors import EmissionRefused, InstrumentError, InstrumentFault, InstrumentUnavailable
 from qnoded.instruments.permit import EmissionPermit
 from qnoded.testing.contract.subject import comes
 from qnoded.testing.emulation import Emulation, Fault, FaultKind, on_pty, on_tcp
 
 POWER_DBM = 11.0
 """Another one than that of a laser that has just been switched on."""
+WHO = "Pure Photonics PPCL200, serial CRTMJ00123"
 LEASE_S = 60.0
 SHORT_LEASE_S = 0.3
 DARK_WITHIN_S = 3.0
@@ -78,8 +79,8 @@ def test_it_is_dark_after_its_permit_whatever_happens_to_the_answers(kind: Fault
             await goes_dark(device)
 
     async def side_by_side() -> None:
-        # The answers of emit are 14, then come those of going dark.
-        await asyncio.gather(*(run(message) for message in range(18)))
+        # The answers of emit are 16, then come those of going dark.
+        await asyncio.gather(*(run(message) for message in range(20)))
 
     asyncio.run(side_by_side())
 
@@ -93,6 +94,37 @@ def test_it_is_switched_off_also_when_it_is_busy() -> None:
             assert not device.emits
 
     asyncio.run(run())
+
+
+def test_it_is_switched_off_also_when_it_only_hears() -> None:
+    async def run() -> None:
+        async with laser() as (driver, emulation, device):
+            await driver.emit(POWER_DBM, permit())
+            emulation.script(*(Fault(FaultKind.LOST, message) for message in range(10)))
+            with pytest.raises(InstrumentUnavailable):
+                await driver.read()
+            await driver.make_safe()
+            assert not device.emits
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("kind", [FaultKind.DOUBLED, FaultKind.PREVIOUS, FaultKind.STRAY])
+def test_it_never_says_that_it_is_another_one(kind: FaultKind) -> None:
+    async def run(message: int) -> None:
+        emulation = Emulation(EmulatedItla())
+        async with on_tcp(emulation) as port:
+            driver = Itla(ItlaSettings(address=f"tcp://127.0.0.1:{port}", frequency_ghz=193_414.5))
+            emulation.script(Fault(kind, message))
+            with suppress(InstrumentError):
+                assert str(await driver.connect()) == WHO
+            await driver.close()
+
+    async def side_by_side() -> None:
+        # One look at the texts takes 22 answers.
+        await asyncio.gather(*(run(message) for message in range(46)))
+
+    asyncio.run(side_by_side())
 
 
 def test_a_stop_overtakes_light_that_was_asked_for_before() -> None:
@@ -114,6 +146,17 @@ def test_a_stop_overtakes_light_that_was_asked_for_before() -> None:
                 await asked
             assert not device.emits
             await asyncio.gather(reading, return_exceptions=True)
+
+    asyncio.run(run())
+
+
+def test_light_of_another_colour_is_not_taken_over() -> None:
+    async def run() -> None:
+        async with laser() as (driver, _, device):
+            device.written |= {Register.OUTPUT: SENA, Register.FIRST_THZ: 195}
+            await driver.emit(POWER_DBM, permit())
+            assert device.emits
+            assert device.written[Register.FIRST_THZ] == 193
 
     asyncio.run(run())
 
@@ -224,7 +267,7 @@ def test_it_works_at_a_serial_port(tmp_path: Path) -> None:
         async with on_pty(emulation, tmp_path / "port") as link:
             driver = Itla(ItlaSettings(address=str(link), frequency_ghz=193_414.5, baud=115200))
             identity = await driver.connect()
-            assert str(identity) == "Pure Photonics PPCL200, serial CRTMJ00123"
+            assert str(identity) == WHO
             await driver.configure()
             await driver.emit(POWER_DBM, permit())
             assert emulation.device.emits

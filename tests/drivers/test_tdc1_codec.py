@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from qnoded_drivers.lines import LineDecoder
 from qnoded_drivers.s15_tdc1 import codec
-from qnoded_drivers.s15_tdc1.codec import TICK_PS, WINDOW, EventDecoder, LineDecoder, unpacked
+from qnoded_drivers.s15_tdc1.codec import TICK_PS, WINDOW, EventDecoder, unpacked
 from qnoded_drivers.s15_tdc1.emulator import EmulatedTdc1
 
 from qnoded.errors import InstrumentGarbled
@@ -66,9 +67,9 @@ def heard_from(chunks: list[bytes]) -> tuple[set[tuple[int, int]], int]:
     return heard, gaps
 
 
-@pytest.mark.parametrize("rate_hz", [500.0, 20_000.0, 2e6])
+@pytest.mark.parametrize("rate_hz", [500.0, 20_000.0, 500_000.0])
 def test_all_tags_come_out_but_the_first_and_last_windows(rate_hz: float) -> None:
-    chunks, events = stream(1, (rate_hz, rate_hz / 2), 1e5 / rate_hz + 0.2)
+    chunks, events = stream(1, (rate_hz, rate_hz / 2), 2e4 / rate_hz + 0.1)
     heard, gaps = heard_from(chunks)
     assert gaps == 0
     assert heard <= events
@@ -86,12 +87,12 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("rate_hz", [3000.0, 30_000.0, 500_000.0])
+@pytest.mark.parametrize("rate_hz", [3000.0, 30_000.0, 200_000.0])
 @pytest.mark.parametrize("fault", FAULTS)
 def test_no_wrong_tag_after_a_fault_and_few_lost_ones(fault: str, rate_hz: float) -> None:
     for seed in range(6):
-        chunks, events = stream(seed, (rate_hz, rate_hz), 0.4)
-        number = (0, 1, 7, 12, 20, 30)[seed]
+        chunks, events = stream(seed, (rate_hz, rate_hz), 0.12)
+        number = (0, 1, 3, 5, 7, 9)[seed]
         chunks[number] = FAULTS[fault](chunks[number], len(chunks[number]) * (seed + 1) // 7)
         heard, gaps = heard_from(chunks)
         assert heard <= events

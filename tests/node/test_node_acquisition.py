@@ -25,6 +25,7 @@ from qnoded.testing import virtual_time
 from qnoded.units import EPOCH_PS
 
 RECEIVER = Receiver("alice", (Detector("H", 0, "HV", 0), Detector("V", 1, "HV", 1)))
+CAPABILITY = TimeTaggerCapability((0, 1), Fraction(1), 1e6)
 FIRST = 10 * EPOCH_PS + 5
 
 
@@ -54,7 +55,7 @@ class Tagger:
     blocks: list[TagBlock]
     then: Callable[[], object] | None = None
     """What the stream waits for after its blocks; None: it ends."""
-    capability: TimeTaggerCapability = TimeTaggerCapability((0, 1), Fraction(1), 1e6)
+    capability: TimeTaggerCapability = CAPABILITY
 
     async def stream(self) -> AsyncIterator[TagBlock]:
         for one in self.blocks:
@@ -249,3 +250,20 @@ def test_every_name_fits_into_a_greeting_and_stays_another_one() -> None:
     assert len(set(axes)) == len(names)
     assert all(axis is not None and len(axis.encode()) <= LONGEST_TEXT for axis in axes)
     assert axes[2] == names[2]
+
+
+def test_the_tick_is_that_of_the_tagger_which_streams() -> None:
+    coarse = TimeTaggerCapability((0, 1), Fraction(625, 4), 1e6)
+    rack = Rack([Tagger("a", run_of(2), forever, coarse)])
+
+    async def look() -> Fraction:
+        pool = Pool(1)
+        acquisition = Acquisition(RECEIVER, rack, pool, Progress("acquisition"))
+        try:
+            async with background(acquisition.run()):
+                await asyncio.sleep(1)
+        finally:
+            pool.close()
+        return acquisition.tick_ps
+
+    assert virtual_time.run(look()) == Fraction(625, 4)

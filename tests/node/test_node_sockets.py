@@ -83,21 +83,26 @@ def test_a_listener_with_another_key_than_the_pinned_one_hears_nothing_and_knows
     asyncio.run(impostor())
 
 
+ZMTP_WITHOUT_CURVE = b"\xff" + bytes(8) + b"\x7f" + b"\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
+"""Greeting of ZMTP 3.0 with the mechanism NULL, rfc.zeromq.org/spec/23."""
+
+
 def test_a_client_without_curve_hears_nothing() -> None:
+    # By hand: a libzmq client sees that its mechanism is not the server's, may hang up first, and never tries again.
     async def plain() -> None:
         async with network() as one, opened(one, LISTENING) as alice:
-            context = zmq.Context()
-            client = context.socket(zmq.DEALER)
+            host, port = alice.address.removeprefix("tcp://").rsplit(":", 1)
+            reader, writer = await asyncio.open_connection(host, int(port))
             try:
-                client.routing_id = b"bob"
-                client.connect(alice.address)
+                writer.write(ZMTP_WITHOUT_CURVE)
                 async with asyncio.timeout(PATIENCE_S):
-                    while not alice.refused:
-                        with suppress(zmq.Again):
-                            client.send_multipart([b"hello"], zmq.NOBLOCK)
+                    heard = await reader.read()
+                    while not alice.refused:  # noqa: ASYNC110 - counted by the monitor, which has no event to wait for
                         await asyncio.sleep(0)
+                # It hangs up in the middle of its own greeting, or after it.
+                assert len(heard) <= len(ZMTP_WITHOUT_CURVE)
             finally:
-                context.destroy(linger=0)
+                writer.close()
 
     asyncio.run(plain())
 

@@ -141,8 +141,9 @@ class Itla:
         stops = self._stops
         try:
             async with self._line.turn(Lane.COMMAND, COMMAND_S) as talk:
-                emits = bool(await _value(talk, Register.OUTPUT) & SENA)
-                if not emits:
+                goes_on = bool(await _value(talk, Register.OUTPUT) & SENA) and self._dead_man.holds
+                if not goes_on:
+                    await self._darken(talk)
                     await self._tune(talk)
                 # Talking has taken time: what was allowed when it began may be so no longer.
                 permit.check(power_dbm, _loop_s())
@@ -153,7 +154,7 @@ class Itla:
                 if signed(await _value(talk, Register.POWER_SET)) != (power := round(power_dbm * PER_DB)):
                     await _set(talk, Register.POWER_SET, power)
                 self._check_stops(stops)
-                if not emits:
+                if not goes_on:
                     await _order(talk, Register.OUTPUT, SENA)
         except Exception:
             # Whether it emits now is not known. Of a cancelled call the dead man's switch takes care.

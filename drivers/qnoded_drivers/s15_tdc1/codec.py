@@ -11,7 +11,6 @@ phases, and is believed once the next window fits as well.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from fractions import Fraction
 from typing import Final
 
@@ -43,7 +42,6 @@ ENOUGH: Final = 2
 """Windows in a row that show where words begin; the first may have begun with a broken one and is given up."""
 SEARCH_BYTES: Final = 1 << 20
 """Bytes without any words that fit after which it is no stream of events."""
-LONGEST_LINE: Final = 256
 OVERFLOW: Final = 0x10
 """Bit of the status: words were lost inside the instrument."""
 STATUS: Final = re.compile(r"[0-9A-Fa-f]{4}")
@@ -225,34 +223,6 @@ class EventDecoder:
             problem = f"no events could be read from {self._searched} bytes of the stream; start it again"
             raise InstrumentGarbled(problem)
         return False
-
-
-class LineDecoder:
-    """Cuts bytes into lines of text."""
-
-    def __init__(self) -> None:
-        self._waiting = b""
-
-    def feed(self, data: bytes) -> Iterator[str]:
-        """Yield the lines that are complete now.
-
-        Raises
-        ------
-        InstrumentGarbled
-            If they are no text.
-        """
-        self._waiting += data
-        while b"\n" in self._waiting:
-            line, _, self._waiting = self._waiting.partition(b"\n")
-            text = line.decode("latin-1").strip()
-            if not text.isascii() or not text.isprintable():
-                problem = f"{line!r} is no line of text"
-                raise InstrumentGarbled(problem)
-            if text:
-                yield text
-        if len(self._waiting) > LONGEST_LINE:
-            problem = f"{len(self._waiting)} bytes without an end of line are no answer"
-            raise InstrumentGarbled(problem)
 
 
 def status_of(line: str) -> int | None:

@@ -21,6 +21,7 @@ from qnoded.instruments.reading import TaggerReading
 from qnoded.instruments.transport import STOP_S, Addressed, Lane, Line, SerialPort, Talk, confirmed, read_address
 from qnoded.records import TagBlock
 from qnoded_drivers.keeping import Keeper
+from qnoded_drivers.lines import LineDecoder
 from qnoded_drivers.s15_tdc1.codec import (
     ABORT,
     INPUTS,
@@ -28,7 +29,6 @@ from qnoded_drivers.s15_tdc1.codec import (
     RESOLUTION_PS,
     START,
     EventDecoder,
-    LineDecoder,
     number_of,
     status_of,
 )

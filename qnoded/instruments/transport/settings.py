@@ -19,7 +19,8 @@ def _can_be_read(text: str) -> str:
 
 
 AddressText = Annotated[str, AfterValidator(_can_be_read)]
-"""``tcp://HOST:PORT`` or the path of a serial port, best one below ``/dev/serial/by-id`` that does not change."""
+"""``tcp://HOST:PORT``, the path of a serial port, best one below ``/dev/serial/by-id`` that does not change, or the name
+of a VISA resource."""
 
 
 class Addressed(BaseModel):

@@ -3,30 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
+import re
 from dataclasses import dataclass
 from typing import Final, Protocol
 
 import serial
 
 from qnoded.errors import UsageError
+from qnoded.instruments.transport.arrivals import Arrivals
 
 LARGEST_READ: Final = 1 << 16
-MOST_WAITING: Final = 1 << 22
-"""Bytes kept for a driver that does not fetch them; beyond that the instrument has to wait, and may overflow."""
+VISA_NAME: Final = re.compile(r"(?:USB|TCPIP|GPIB|VXI)\d*::[ -~]+::(?:INSTR|SOCKET)")
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where an instrument is: ``tcp://HOST:PORT`` or the path of a serial port."""
+    """Where an instrument is: ``tcp://HOST:PORT``, the path of a serial port, or the name of a VISA resource."""
 
     host: str = ""
     port: int = 0
     path: str = ""
-    """Of a serial port; empty: TCP."""
+    """Of a serial port."""
+    resource: str = ""
+    """VISA's name for it."""
 
     def __str__(self) -> str:
-        return self.path or f"tcp://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
+        return self.path or self.resource or f"tcp://{f'[{self.host}]' if ':' in self.host else self.host}:{self.port}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,46 +58,10 @@ def read_address(text: str) -> Address:
     host, _, port = rest.rpartition(":")
     if scheme == "tcp" and host and port.isascii() and port.isdigit() and int(port) < 2**16:
         return Address(host.strip("[]"), int(port))
-    problem = f"{text!r} is no address; write tcp://192.0.2.17:1998 or /dev/serial/by-id/..."
+    if VISA_NAME.fullmatch(text):
+        return Address(resource=text)
+    problem = f"{text!r} is no address; write tcp://192.0.2.17:1998, /dev/serial/by-id/... or USB0::...::INSTR"
     raise UsageError(problem)
-
-
-class Arrivals:
-    """Bytes that have arrived and wait to be fetched."""
-
-    def __init__(self) -> None:
-        self._waiting = bytearray()
-        self._lost: str | None = None
-        self._news = asyncio.Event()
-
-    @property
-    def too_many(self) -> bool:
-        """Whether no more should be taken from the instrument for now."""
-        return len(self._waiting) >= MOST_WAITING
-
-    def put(self, data: bytes) -> None:
-        """Add what has arrived."""
-        self._waiting += data
-        self._news.set()
-
-    def end(self, why: str) -> None:
-        """Say that nothing more will come."""
-        self._lost = self._lost or why
-        self._news.set()
-
-    def take(self) -> bytes:
-        """Return what is there; ``ConnectionError`` if there is nothing and never will be."""
-        data = bytes(self._waiting)
-        self._waiting.clear()
-        self._news.clear()
-        if not data and self._lost is not None:
-            raise ConnectionError(self._lost)
-        return data
-
-    async def wait(self) -> None:
-        """Return once there is something to take, if only the end."""
-        if not self._waiting and self._lost is None:
-            await self._news.wait()
 
 
 class ByteStream(Protocol):
@@ -176,7 +144,13 @@ class SerialStream:
         )
         self._port.port = path
         self._port.dtr = self._port.rts = settings.levels_high
-        self._port.open()
+        try:
+            self._port.open()
+        except serial.SerialException as error:
+            # Its own text repeats the path and the number of the error.
+            taken = error.errno in (errno.EAGAIN, errno.EBUSY)
+            why = "another program has it open" if taken else os.strerror(error.errno or errno.EIO)
+            raise OSError(error.errno or errno.EIO, why) from None
         self._file: int = self._port.fileno()
         self._arrivals = Arrivals()
         self._loop = asyncio.get_running_loop()
@@ -248,5 +222,10 @@ async def open_stream(address: Address, port: SerialPort) -> ByteStream:
     """
     if address.path:
         return SerialStream(address.path, port)
+    if address.resource:
+        # Takes a quarter of a second to import, and few instruments need it.
+        from qnoded.instruments.transport.visa import open_visa
+
+        return await open_visa(address.resource)
     _, stream = await asyncio.get_running_loop().create_connection(TcpStream, address.host, address.port)
     return stream
