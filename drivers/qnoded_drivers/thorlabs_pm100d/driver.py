@@ -53,11 +53,13 @@ class Pm100d:
         self._line = Line("Thorlabs PM100D", read_address(settings.address), PORT, LineDecoder, self._find_step)
         self._name: str | None = None
         self._highest_w = 0.0
+        self._wavelength_nm: float | None = None
+        """What was set; None before that."""
         self.capability = PowerMeterCapability(settings.min_dbm, settings.min_dbm, (0.0, 0.0))
 
     async def connect(self) -> Identity:
         """Open the line, and ask which meter and sensor are there."""
-        self._name = None
+        self._name = self._wavelength_nm = None
         await self._line.open()
         async with self._line.turn(Lane.COMMAND, ANSWER_S) as talk:
             name = await _ask(talk, "*IDN?")
@@ -93,6 +95,7 @@ class Pm100d:
                 talk.send(f"{order}\n".encode())
                 await self._check(talk, order)
                 await self._find_step(talk)
+            self._wavelength_nm = wavelength_nm
             await self._wavelength(talk)
 
     async def read(self) -> PowerReading:
@@ -111,8 +114,10 @@ class Pm100d:
 
     async def _wavelength(self, talk: Talk[str]) -> float:
         found_nm = await _number(talk, f"{WAVELENGTH}?")
-        if abs(found_nm - self._settings.wavelength_nm) > WAVELENGTH_TOLERANCE_NM:
-            problem = f"{self._line}: its wavelength is {found_nm:g} nm instead of {self._settings.wavelength_nm:g} nm"
+        wanted_nm = found_nm if self._wavelength_nm is None else self._wavelength_nm
+        shortest_nm, longest_nm = self.capability.wavelength_nm
+        if not shortest_nm <= found_nm <= longest_nm or abs(found_nm - wanted_nm) > WAVELENGTH_TOLERANCE_NM:
+            problem = f"{self._line}: its wavelength is {found_nm:g} nm instead of {wanted_nm:g} nm; connect again"
             raise InstrumentGarbled(problem)
         return found_nm
 

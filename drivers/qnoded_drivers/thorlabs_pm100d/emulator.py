@@ -8,6 +8,7 @@ from qnoded.testing.emulation.device import Device
 
 SHORTEST_NM: Final = 800.0
 LONGEST_NM: Final = 1700.0
+FACTORY_NM: Final = 1310.0
 HIGHEST_W: Final = 0.02
 NO_ERROR: Final = '+0,"No error"'
 SETS: Final = frozenset({"SENS:POW:UNIT", "SENS:POW:RANG:AUTO", "SENS:AVER:COUN"})
@@ -20,13 +21,13 @@ class EmulatedPm100d(Device):
         self.serial = serial
         self.power_w = power_w
         self._heard = ""
-        self._wavelength_nm = LONGEST_NM
+        self._wavelength_nm = FACTORY_NM
         self._errors: list[str] = []
 
     def switch_on(self, now_s: float) -> None:
         """Forget the settings."""
         del now_s
-        self._heard, self._wavelength_nm, self._errors = "", 635.0, []
+        self._heard, self._wavelength_nm, self._errors = "", FACTORY_NM, []
 
     def hear(self, data: bytes, now_s: float) -> list[bytes]:
         """Answer questions; complain of anything else in the queue only."""

@@ -120,9 +120,7 @@ class DlcPro:
             clip_ma = await _ask(talk, "laser1:dl:cc:current-clip", float)
         highest_ma = self._calibration[-1][0]
         if clip_ma < highest_ma:
-            problem = (
-                f"{self._line}: its current is limited to {clip_ma:g} mA, the calibration ends at {highest_ma:g} mA"
-            )
+            problem = f"{self._line}: its current is limited to {clip_ma:g} mA, calibrated are up to {highest_ma:g} mA"
             raise InstrumentFault(problem)
 
     async def emit(self, power_dbm: float, permit: EmissionPermit) -> None:

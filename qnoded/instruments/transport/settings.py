@@ -19,8 +19,9 @@ def _can_be_read(text: str) -> str:
 
 
 AddressText = Annotated[str, AfterValidator(_can_be_read)]
-"""``tcp://HOST:PORT``, the path of a serial port, best one below ``/dev/serial/by-id`` that does not change, or the name
-of a VISA resource."""
+"""``tcp://HOST:PORT``, the path of a serial port, or the name of a VISA resource.
+
+Of serial ports best one below ``/dev/serial/by-id``, whose name does not change."""
 
 
 class Addressed(BaseModel):
