@@ -31,6 +31,8 @@ bench: $(READY)
 $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[dev]"
+	@echo "compiling the kernels for this machine, once: about half a minute"
+	$(BIN)/python -c "import qnoded.sim.world, qnoded.node.warming as warming; warming.warm(map)"
 	touch $@
 
 clean:

@@ -29,5 +29,6 @@ def read_table(path: Path, remedy: str) -> dict[str, Any]:
         raise ConfigError(path, "file", f"is larger than {LARGEST_FILE_BYTES} bytes, so no settings file", remedy)
     try:
         return tomllib.loads(content.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    # ValueError also where a number has more digits than Python reads.
+    except (ValueError, RecursionError) as error:
         raise ConfigError(path, "TOML", str(error), remedy) from None

@@ -63,7 +63,8 @@ def _stop_on_signals(daemon: Daemon) -> None:
         daemon.stop(name)
         loop.call_later(LONGEST_STOP_S, os._exit, EXIT_STUCK)
 
-    for one in (signal.SIGTERM, signal.SIGINT):
+    # A terminal that is closed says SIGHUP.
+    for one in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(one, stop, one.name)
 
 

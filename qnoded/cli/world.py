@@ -88,7 +88,7 @@ async def _serve(server: WorldServer, address: str) -> None:
 
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for one in (signal.SIGTERM, signal.SIGINT):
+    for one in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         loop.add_signal_handler(one, stop.set)
     async with server.listening(address, failed=stop.set) as listens:
         print(f"ready {listens}", flush=True)

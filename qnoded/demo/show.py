@@ -196,12 +196,17 @@ def _checks(stage: Stage, expected: verdict.Expected, shown: Shown) -> list[verd
 
 @contextlib.asynccontextmanager
 async def _ended_by_signals() -> AsyncIterator[None]:
-    """Let SIGTERM and SIGHUP end the demo as Ctrl-C does: in order, with nothing left behind."""
+    """Let Ctrl-C, SIGTERM and SIGHUP end the demo in order, once: whoever presses again waits like everybody else."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
-    signals = (signal.SIGTERM, signal.SIGHUP)
+
+    def end() -> None:
+        if not task.cancelling():
+            task.cancel()
+
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     for number in signals:
-        loop.add_signal_handler(number, task.cancel)
+        loop.add_signal_handler(number, end)
     try:
         yield
     finally:

@@ -1,14 +1,19 @@
 """ZeroMQ at the node's edge: one socket per link, CURVE with pinned keys, bounded in every direction, never blocking.
 
-The end with ``listen`` binds a ROUTER, the other connects a DEALER whose routing id is its role. Without a ZAP handler
-libzmq accepts any CURVE client, so the ``Gatekeeper`` is always there. libzmq 4.3.5 does not connect again after a
-refused key or an oversize message; the connecting end therefore makes a new socket (``renew``) when nothing is heard.
+The end with ``listen`` binds a ROUTER, the other connects a DEALER. Without a ZAP handler libzmq accepts any CURVE
+client, so the ``Gatekeeper`` is always there, and its pinned key says who talks: a routing id only names a connection.
+The newest one counts, messages of older ones are dropped. Handing one routing id over from connection to connection
+instead makes libzmq 4.3.5 abort the whole program when the old one closes while heartbeats are on.
+
+libzmq 4.3.5 does not connect again after a refused key or an oversize message; the connecting end therefore makes a new
+socket (``renew``) when nothing is heard.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -26,6 +31,8 @@ MOST_FRAMES: Final = 64
 """More parts than any message has: beyond it, the rest is thrown away."""
 MOST_WAITING: Final = 256
 """Messages that may wait in either direction: a minute of a link."""
+MOST_REPLACED: Final = 256
+"""Connections that are remembered as replaced: twenty minutes of a peer that renews its socket all the time."""
 HEARTBEAT_MS: Final = 1000
 HEARTBEAT_TIMEOUT_MS: Final = 5000
 HANDSHAKE_MS: Final = 5000
@@ -170,8 +177,11 @@ class LinkSocket:
     def __init__(self, context: zmq.Context[Any], gatekeeper: Gatekeeper, endpoint: Endpoint) -> None:
         self.refused = 0
         """Handshakes that failed by their keys: a stranger's here, or this end's at the peer."""
-        self.strangers = 0
-        """Messages of a routing id that is not the peer's role."""
+        self.stale = 0
+        """Messages of connections that the peer has replaced by newer ones."""
+        self._connection: bytes | None = None
+        """Routing id of the peer's newest connection; only where this end listens."""
+        self._replaced: deque[bytes] = deque(maxlen=MOST_REPLACED)
         self._context, self._endpoint = context, endpoint
         gatekeeper.allow(endpoint.link, endpoint.peer_key, self._count_refused)
         self._watched, self._monitor = self._open()
@@ -194,7 +204,12 @@ class LinkSocket:
         str
             Empty if it was taken, otherwise why it was dropped.
         """
-        routed = list(frames) if self.connects else [self._endpoint.peer_role.encode(), *frames]
+        if self.connects:
+            routed = list(frames)
+        elif self._connection is None:
+            return "no connection to the peer"
+        else:
+            routed = [self._connection, *frames]
         try:
             self._watched.socket.send_multipart(routed, zmq.NOBLOCK)
         except zmq.Again:
@@ -214,9 +229,9 @@ class LinkSocket:
                 continue  # renewed
             if self.connects:
                 return frames
-            if bytes(frames[0]) == self._endpoint.peer_role.encode():
+            if self._is_newest(bytes(frames[0])):
                 return frames[1:]
-            self.strangers += 1
+            self.stale += 1
 
     async def watch(self) -> None:
         """Count refused handshakes until cancelled."""
@@ -242,6 +257,15 @@ class LinkSocket:
         """Release the sockets; a last message gets ``LAST_WORDS_MS`` to leave."""
         _close(self._watched, self._monitor, linger_ms=LAST_WORDS_MS)
 
+    def _is_newest(self, connection: bytes) -> bool:
+        """Let a connection that was never heard before take the place of the one before."""
+        if connection in self._replaced:
+            return False
+        if self._connection is not None and connection != self._connection:
+            self._replaced.append(self._connection)
+        self._connection = connection
+        return True
+
     def _count_refused(self) -> None:
         self.refused += 1
 
@@ -258,14 +282,12 @@ class LinkSocket:
             socket.monitor(events, zmq.EVENT_ALL)
             monitor.connect(events)
             if endpoint.connect is not None:
-                socket.routing_id = endpoint.role.encode()
                 socket.curve_serverkey = _z85(endpoint.peer_key)
                 socket.immediate = True
                 socket.reconnect_ivl, socket.reconnect_ivl_max = RECONNECT_MS, LONGEST_RECONNECT_MS
                 socket.connect(endpoint.connect)
             else:
                 assert endpoint.listen is not None
-                socket.router_handover = True
                 socket.router_mandatory = True
                 socket.curve_server = True
                 socket.zap_domain = endpoint.link.encode()

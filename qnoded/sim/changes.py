@@ -13,6 +13,7 @@ from pydantic_core import ErrorDetails
 
 from qnoded.errors import ConfigError
 from qnoded.sim.settings import NAMES, DetectorSettings, DetectorsSettings, WorldSettings
+from qnoded.toml_file import read_table
 
 COMMAND_LINE: Final = "--set"
 """Where a change comes from, in messages."""
@@ -51,21 +52,12 @@ def load_world(file: Path | None = None, changes: Sequence[str] = ()) -> WorldSe
     table: dict[str, Any] = {}
     where = COMMAND_LINE
     if file is not None:
-        table = _read(file)
+        table = read_table(file, "write it as in docs/simulator.md")
         where = str(file)
         _check(table, where)
     for change in changes:
         _apply(table, change)
     return _check(table, COMMAND_LINE if changes else where)
-
-
-def _read(file: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(file, "file", error.strerror or str(error), "check the path") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(file, "TOML", str(error), "write it as in docs/simulator.md") from None
 
 
 def _apply(table: dict[str, Any], change: str) -> None:
@@ -94,7 +86,7 @@ def _apply(table: dict[str, Any], change: str) -> None:
 def _value(text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from threading import Lock
 from typing import Any, Final
 
 from qnoded.records import SIDES, TagBlock
@@ -36,11 +37,12 @@ class Stretch:
 class Conductor:
     """One world and all that happens to it.
 
-    ``command`` and ``inject`` may be called from any thread, everything else by one at a time.
+    All of it may be called from any thread; who asks for the truth waits until the present stretch is drawn.
     """
 
     def __init__(self, settings: WorldSettings, seed: int, script: Iterable[Event] = ()) -> None:
         self.world = World(settings, seed, self._before_slot)
+        self._drawing = Lock()
         self._commanded = DARK
         self._commands: deque[tuple[int, Callable[[Knobs], Knobs]]] = deque()
         self._coming = list(script)
@@ -63,6 +65,10 @@ class Conductor:
 
     def advance(self, stop_ps: int) -> Stretch:
         """Run the world until a moment of true time and return what came of it."""
+        with self._drawing:
+            return self._advanced(stop_ps)
+
+    def _advanced(self, stop_ps: int) -> Stretch:
         blocks = self.world.run_until(stop_ps)
         before_ps, self._borders_ps = self._borders_ps, self.world.clocks_ps(stop_ps)
         began, self._began = self._began, []
@@ -76,6 +82,10 @@ class Conductor:
 
         Times ``_s`` are true time. Entries of ``clocks_ps`` are true time, alice's reading and bob's reading.
         """
+        with self._drawing:
+            return self._truth()
+
+    def _truth(self) -> dict[str, Any]:
         return self.world.truth | {
             "events": list(self._events),
             "lasers": list(self._lasers),

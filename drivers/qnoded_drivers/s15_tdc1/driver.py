@@ -156,6 +156,8 @@ class Tdc1:
         if keeper is not None:
             try:
                 async with asyncio.timeout(SILENT_S):
+                    # The first may have come before the question.
+                    await keeper.next_sign()
                     await keeper.next_sign()
             except TimeoutError:
                 problem = f"{self._line}: its stream is silent; connect again"

@@ -133,7 +133,7 @@ class Pm100d:
 
     async def close(self) -> None:
         """Hang up."""
-        self._line.close()
+        await self._line.end()
 
     async def _find_step(self, talk: Talk[str]) -> None:
         name = await _ask(talk, "*IDN?")

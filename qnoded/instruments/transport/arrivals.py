@@ -32,6 +32,11 @@ class Arrivals:
         self._lost = self._lost or why
         self._news.set()
 
+    def check(self) -> None:
+        """Raise ``ConnectionError`` if nothing more will come, even if there is something to take."""
+        if self._lost is not None:
+            raise ConnectionError(self._lost)
+
     def take(self) -> bytes:
         """Return what is there; ``ConnectionError`` if there is nothing and never will be."""
         data = bytes(self._waiting)

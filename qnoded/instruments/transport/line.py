@@ -69,7 +69,8 @@ class Talk(Generic[M]):
         return await self.receive(wanted)
 
     def bytes_so_far(self) -> bytes:
-        """Return what has arrived as it is, for a stream that is no sequence of messages."""
+        """Return what has arrived as it is, for a stream that is no sequence of messages; ``OSError`` at its end."""
+        self._stream.check()
         return self._stream.drain()
 
     async def quiet(self) -> None:
@@ -122,6 +123,8 @@ class Line(Generic[M]):
         self._name, self._address, self._port = name, address, port
         self._make_decoder, self._find_step, self._overheard = decoder, find_step, overheard
         self._connection: _Connection[M] | None = None
+        self._latest: ByteStream | None = None
+        """Of the present or the last connection."""
         self._turns = Turns()
         self._running: asyncio.Timeout | None = None
         """Deadline of the turn that is under way, unless that is a stop itself."""
@@ -137,10 +140,10 @@ class Line(Generic[M]):
         InstrumentUnavailable
             If nobody is there.
         """
-        self.close()
+        await self.end()
         try:
             async with asyncio.timeout(OPEN_S):
-                stream = await open_stream(self._address, self._port)
+                stream = self._latest = await open_stream(self._address, self._port)
         except (OSError, TimeoutError) as error:
             why = "no answer in time" if isinstance(error, TimeoutError) else error.strerror or error
             problem = f"{self} cannot be opened: {why}; check its power, its cable and the address"
@@ -157,6 +160,12 @@ class Line(Generic[M]):
         if self._connection is not None:
             self._connection.stream.close()
             self._connection = None
+
+    async def end(self) -> None:
+        """Hang up, and return once nothing is left of the connection."""
+        self.close()
+        if self._latest is not None:
+            await self._latest.ended()
 
     @asynccontextmanager
     async def turn(self, lane: Lane, limit_s: float | None, first: bytes = b"") -> AsyncIterator[Talk[M]]:

@@ -76,11 +76,19 @@ class ByteStream(Protocol):
         ...
 
     def drain(self) -> bytes:
-        """Return what has arrived without waiting; ``OSError`` if the connection is lost."""
+        """Return what has arrived without waiting; ``OSError`` if there is nothing and the connection is lost."""
+        ...
+
+    def check(self) -> None:
+        """Raise ``OSError`` if the connection is lost, whatever has arrived before."""
         ...
 
     def close(self) -> None:
         """Release it; whoever waits in ``read`` gets an ``OSError``."""
+        ...
+
+    async def ended(self) -> None:
+        """Return once all that it held is released, after ``close``."""
         ...
 
 
@@ -125,6 +133,13 @@ class TcpStream(asyncio.Protocol):
         if self._transport is not None and not self._transport.is_closing():
             self._transport.resume_reading()
         return data
+
+    def check(self) -> None:
+        """Raise ``OSError`` if the connection is lost."""
+        self._arrivals.check()
+
+    async def ended(self) -> None:
+        """Return: ``close`` leaves nothing behind."""
 
     def close(self) -> None:
         """Hang up."""
@@ -176,6 +191,13 @@ class SerialStream:
         data = self._arrivals.take()
         self._listen()
         return data
+
+    def check(self) -> None:
+        """Raise ``OSError`` if the port is lost."""
+        self._arrivals.check()
+
+    async def ended(self) -> None:
+        """Return: ``close`` leaves nothing behind."""
 
     def close(self) -> None:
         """Release the port."""

@@ -35,11 +35,11 @@ class VisaStream:
         self._resource, self._thread = resource, thread
         self._loop = asyncio.get_running_loop()
         self._arrivals = Arrivals()
-        self._open = True
+        self._closing: Future[None] | None = None
 
     def write(self, data: bytes) -> None:
         """Send a message, and read what it asks for."""
-        if not self._open:
+        if self._closing is not None:
             problem = "the session is closed"
             raise ConnectionError(problem)
         self._thread.submit(self._exchange, data)
@@ -69,13 +69,21 @@ class VisaStream:
         """Return what has arrived without waiting."""
         return self._arrivals.take()
 
+    def check(self) -> None:
+        """Raise ``OSError`` if the session is lost."""
+        self._arrivals.check()
+
     def close(self) -> None:
         """End the session, after the message that is under way."""
-        if self._open:
-            self._open = False
+        if self._closing is None:
             self._arrivals.end("the session was closed here")
-            self._thread.submit(_close, self._resource)
+            self._closing = self._thread.submit(_close, self._resource)
             self._thread.shutdown(wait=False)
+
+    async def ended(self) -> None:
+        """Return once the thread has no more to do: half a second at most, if the instrument does not answer."""
+        if self._closing is not None:
+            await asyncio.wrap_future(self._closing)
 
 
 async def open_visa(name: str) -> VisaStream:
