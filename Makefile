@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# More than the cores: many tests of the drivers wait for an instrument's deadline.
+WORKERS ?= 4
 
 .PHONY: demo test test-slow soak lint bench clean
 
@@ -10,7 +12,7 @@ demo: $(READY)
 	$(BIN)/qnoded demo
 
 test: $(READY)
-	$(BIN)/pytest -m "not slow and not soak"
+	$(BIN)/pytest -n $(WORKERS) -m "not slow and not soak"
 
 test-slow: $(READY)
 	$(BIN)/pytest -m "slow and not soak"

@@ -15,6 +15,9 @@ from hypothesis import settings
 settings.register_profile("qnoded", deadline=None, derandomize=True)
 settings.load_profile("qnoded")
 
+ENDING_S = 1.0
+"""A thread that was told to end may be in its last step when the test is over."""
+
 RECORDINGS = Path(os.environ.get("QNODED_RECORDINGS", Path(__file__).parents[2] / "shared" / "data"))
 
 
@@ -39,7 +42,10 @@ def nothing_left_behind(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setattr(asyncio.DefaultEventLoopPolicy, "new_event_loop", remembered)
     threads_before = set(threading.enumerate())
     yield
-    left = [thread for thread in threading.enumerate() if thread not in threads_before and thread.is_alive()]
+    left = [thread for thread in threading.enumerate() if thread not in threads_before]
+    for thread in left:
+        thread.join(ENDING_S)
+    left = [thread for thread in left if thread.is_alive()]
     assert not left, f"the test left threads running: {left}"
     tasks = [task for loop in loops for task in asyncio.all_tasks(loop)]
     assert not tasks, f"the test left asyncio tasks unfinished: {tasks}"

@@ -375,6 +375,7 @@ values = st.recursive(
 KEYS = ["do", "power_dbm", "lease_s", "settings_deg", "attenuation_db", "channel", "bias", "source", "output", "x"]
 DOS = ["read", "safe", "emit", "renew", "crystal", "move", "attenuate", "route", "enable", "disable"]
 questions = st.dictionaries(st.sampled_from(KEYS), values | st.sampled_from(DOS), max_size=5)
+NESTED = 5_000  # far deeper than any reader of JSON follows
 garbage = st.one_of(
     st.binary(max_size=64),
     st.tuples(st.integers(0, 2**32 - 1), st.integers(0, 2**32 - 1), st.binary(max_size=64)).map(
@@ -383,7 +384,7 @@ garbage = st.one_of(
     questions.map(lambda question: json.dumps(question).encode()).map(
         lambda text: struct.pack("<II", len(text), 0) + text
     ),
-    st.just(struct.pack("<II", 60_000, 0) + b"[" * 60_000),
+    st.just(struct.pack("<II", NESTED, 0) + b"[" * NESTED),
 )
 DEVICES = ["tagger", "tags", "laser", "polarization", "power-meter", "attenuator", "switch", "detector-supply"]
 
@@ -401,9 +402,10 @@ def test_garbage_harms_nobody_but_its_sender(device: str | None, frames: list[by
             for frame in frames:
                 writer.write(frame)
             writer.write_eof()
-            # Answers and refusals may come; the connection always ends.
-            async with asyncio.timeout(20.0):
-                await reader.read()
+            # Answers and refusals may come; the connection always ends, by a reset if more was sent than was read.
+            with contextlib.suppress(ConnectionResetError):
+                async with asyncio.timeout(20.0):
+                    await reader.read()
             writer.close()
             assert not (await meter.read()).moving
             json.dumps(await truth(stand.address), allow_nan=False)

@@ -84,6 +84,8 @@ class VisaStream:
         """Return once the thread has no more to do: half a second at most, if the instrument does not answer."""
         if self._closing is not None:
             await asyncio.wrap_future(self._closing)
+            # It has nothing left to do: this waits for its last step only, and no thread outlives the session.
+            self._thread.shutdown()
 
 
 async def open_visa(name: str) -> VisaStream:
@@ -95,7 +97,7 @@ async def open_visa(name: str) -> VisaStream:
     except BaseException as error:
         # Given up while the library is still trying: what it opens is closed by the same thread.
         opening.add_done_callback(_close_opened)
-        thread.shutdown(wait=False)
+        thread.shutdown(wait=opening.done())
         if isinstance(error, Error | ValueError):
             raise OSError(str(error)) from None
         raise
