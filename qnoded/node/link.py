@@ -159,7 +159,7 @@ class Link:
         self._lock = await self._lock_file.load()
         try:
             async with background(
-                self._socket.watch(), self._lock_file.run(), self._dump(), self._hear(), self._greet()
+                self._socket.watch(self._wake.set), self._lock_file.run(), self._dump(), self._hear(), self._greet()
             ):
                 await self._talk()
         finally:

@@ -65,7 +65,7 @@ class Wire(Protocol):
         """Return the peer's next message."""
         ...
 
-    async def watch(self) -> None:
+    async def watch(self, connected: Callable[[], None]) -> None:
         """Count refused handshakes."""
         ...
 
@@ -233,8 +233,11 @@ class LinkSocket:
                 return frames[1:]
             self.stale += 1
 
-    async def watch(self) -> None:
-        """Count refused handshakes until cancelled."""
+    async def watch(self, connected: Callable[[], None]) -> None:
+        """Count refused handshakes, and tell the end that connects whenever a connection stands, until cancelled.
+
+        That end has to speak first: the listener cannot send to a connection that it has not heard.
+        """
         # A listener hears of unknown keys from the gatekeeper, and here only of what never got as far: no CURVE at all,
         # or a client that expects another listener.
         refusal = zmq.EVENT_HANDSHAKE_FAILED_AUTH if self.connects else zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
@@ -246,6 +249,8 @@ class LinkSocket:
             # A handshake that breaks off without a word is a network that went away, so it is not among them.
             if event["event"] == refusal:
                 self._count_refused()
+            elif self.connects and event["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                connected()
 
     def renew(self) -> None:
         """Connect anew with fresh short-term keys; whatever waited is lost. Only for the connecting end."""

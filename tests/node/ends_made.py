@@ -56,7 +56,8 @@ class MemoryWire:
     async def receive(self) -> list[Frame]:
         return await self.arrived.get()
 
-    async def watch(self) -> None:
+    async def watch(self, connected: Callable[[], None]) -> None:
+        del connected
         await asyncio.Event().wait()
 
     def renew(self) -> None:

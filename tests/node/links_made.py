@@ -52,7 +52,7 @@ async def network() -> AsyncIterator[Network]:
 async def opened(net: Network, endpoint: Endpoint) -> AsyncIterator[LinkSocket]:
     socket = LinkSocket(net.context, net.gatekeeper, endpoint)
     try:
-        async with background(socket.watch()):
+        async with background(socket.watch(lambda: None)):
             yield socket
     finally:
         socket.close()
