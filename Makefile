@@ -6,7 +6,7 @@ READY := $(VENV)/.ready
 # More than the cores: many tests of the drivers wait for an instrument's deadline.
 WORKERS ?= 4
 
-.PHONY: demo test test-slow soak lint bench clean
+.PHONY: demo test test-slow soak lint bench hil clean
 
 demo: $(READY)
 	$(BIN)/qnoded demo
@@ -26,6 +26,10 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# The suite of a rig on emulated instruments; on real ones: docs/hil.md.
+hil: $(READY)
+	$(BIN)/qnoded hil run hil/example.toml
 
 bench: $(READY)
 	$(BIN)/qnoded bench

@@ -89,6 +89,13 @@ class TermsMismatch(ProtocolError):
         )
 
 
+class LedgersDiffer(ProtocolError):
+    """The two ends of a link do not authenticate with the same key; the link waits until a person has decided."""
+
+    def __init__(self, mine: str, theirs: str, remedy: str) -> None:
+        super().__init__(f"the ends share no key to authenticate with: {mine} here, {theirs} at the peer; {remedy}")
+
+
 class PeerSilent(ProtocolError):
     """Nothing arrived from the other end within the time that was allowed."""
 

@@ -19,6 +19,8 @@ from qnoded.errors import ConfigError
 
 CLOSE_ENOUGH: Final = 0.5
 """Likeness from which a word is suggested, on the scale of ``difflib``; below, suggestions only confuse."""
+SURELY: Final = 0.7
+"""Likeness from which a key of a driver counts as a misspelt one of the node."""
 LONGEST_VALUE: Final = 60
 """Characters of a wrong value that a message repeats."""
 
@@ -72,7 +74,10 @@ def explained(
         path = _written(one, table)
         # A key that was misspelt is also missing: one message is enough.
         if one["type"] != "extra_forbidden" and not (one["type"] == "missing" and path in meant):
-            found.append(ConfigError(where, _dotted(path) or "file", *_explain(one, remedy)))
+            problem, own = _explain(one, remedy)
+            if one["type"] == "missing" and (near := nearest(path[-1], _strangers(model, table, path[:-1]), SURELY)):
+                own = f"did you mean it by {near}?"
+            found.append(ConfigError(where, _dotted(path) or "file", problem, own))
     return found
 
 
@@ -157,6 +162,14 @@ def _model_at(model: Any, path: tuple[str, ...]) -> type[BaseModel] | None:
 def _keys_at(model: type[BaseModel], path: tuple[str, ...]) -> list[str]:
     at = _model_at(model, path)
     return [] if at is None else list(at.model_fields)
+
+
+def _strangers(model: type[BaseModel], table: Mapping[str, Any], path: tuple[str, ...]) -> set[str]:
+    """Return the keys of a table that its model does not know, as where a driver has keys of its own."""
+    at: Any = table
+    for part in path:
+        at = at.get(part) if isinstance(at, Mapping) else None
+    return set(at).difference(_keys_at(model, path)) if isinstance(at, Mapping) else set()
 
 
 def _all_keys(model: type[BaseModel], path: tuple[str, ...], remedy: str) -> str:

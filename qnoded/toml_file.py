@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any, Final
@@ -10,6 +11,10 @@ from qnoded.errors import ConfigError
 
 LARGEST_FILE_BYTES: Final = 1 << 20
 """What is larger was not written by hand."""
+LONGEST_LINE: Final = 60
+"""Characters of a line that a message repeats."""
+
+_AT_LINE: Final = re.compile(r"at line (\d+)")
 
 
 def read_table(path: Path, remedy: str) -> dict[str, Any]:
@@ -21,6 +26,9 @@ def read_table(path: Path, remedy: str) -> dict[str, Any]:
         If it cannot be read or is not TOML; ends with ``remedy``.
     """
     try:
+        # A named pipe or a terminal would let us wait for ever.
+        if path.exists() and not path.is_file():
+            raise ConfigError(path, "file", "is no regular file", "give the path of a TOML file")
         with path.open("rb") as file:
             content = file.read(LARGEST_FILE_BYTES + 1)
     except (OSError, ValueError) as error:
@@ -31,4 +39,13 @@ def read_table(path: Path, remedy: str) -> dict[str, Any]:
         return tomllib.loads(content.decode())
     # ValueError also where a number has more digits than Python reads.
     except (ValueError, RecursionError) as error:
-        raise ConfigError(path, "TOML", str(error), remedy) from None
+        raise ConfigError(path, "TOML", f"{error}{_line(str(error), content)}", remedy) from None
+
+
+def _line(problem: str, content: bytes) -> str:
+    """Return the line that a parser's message speaks of; nothing if it names none."""
+    at = _AT_LINE.search(problem)
+    lines = content.decode(errors="replace").splitlines()
+    if at is None or int(at[1]) > len(lines):
+        return ""
+    return f": {lines[int(at[1]) - 1].strip()[:LONGEST_LINE]!r}; texts stand in quotes, numbers do not"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import AsyncIterator
 from itertools import pairwise
 from typing import Final
 
@@ -14,6 +15,8 @@ from qnoded.units import PS_PER_MS, PS_PER_S
 
 KEPT_PS: Final = PS_PER_S
 LONGEST_BLOCK_PS: Final = 200 * PS_PER_MS
+AWAKE_S: Final = 0.2
+"""How often an instrument that runs in the dark gives an empty block, as a sign of life."""
 
 
 class Keeper:
@@ -59,6 +62,18 @@ class Keeper:
             self._ended, self._error = True, error
             self._news.set()
             self._life.set()
+
+    async def blocks(self) -> AsyncIterator[TagBlock]:
+        """Yield what comes, an empty block where nothing does, until the end."""
+        while True:
+            try:
+                async with asyncio.timeout(AWAKE_S):
+                    block = await self.take()
+            except TimeoutError:
+                block = TagBlock(np.empty(0, np.uint8), np.empty(0, np.int64))
+            if block is None:
+                return
+            yield block
 
     async def take(self) -> TagBlock | None:
         """Return the oldest block, waiting for it; None at the end."""

@@ -15,7 +15,7 @@ from qnoded.stages.coincidence import count_and_match, displaced_pairs
 from qnoded.stages.differences import TimeDifferences, time_differences
 from qnoded.stages.sifting import sift
 from qnoded.stages.synchronization.tracking import TrackingReport
-from qnoded.stages.tagging import MultiClick, MultiClicks, list_multi_clicks
+from qnoded.stages.tagging import MultiClick, MultiClicks, choice_key, list_multi_clicks
 
 DIFFERENCE_PAIRS: Final = 4000
 """Pairs of an epoch whose time differences are listed for the window recommendation and the plots."""
@@ -69,8 +69,8 @@ def measure(
     """
     alice, bob = aligned.alice, aligned.bob
     shape = len(receivers[0]), len(receivers[1])
-    left_out_alice, many_alice = list_multi_clicks(alice, window_ps, multi_click, seed)
-    left_out_bob, many_bob = list_multi_clicks(bob, window_ps, multi_click, seed + 1)
+    left_out_alice, many_alice = list_multi_clicks(alice, window_ps, multi_click, choice_key(seed))
+    left_out_bob, many_bob = list_multi_clicks(bob, window_ps, multi_click, choice_key(seed + 1))
     left_out = left_out_alice, left_out_bob
     pairs, matched = count_and_match(alice, bob, window_ps, shape, left_out=left_out, over=over)
     return EpochResult(

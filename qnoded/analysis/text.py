@@ -95,6 +95,23 @@ def _link(out: Console, analysis: Analysis, link: Link) -> None:
     for pattern in estimate.patterns:
         _warn(out, pattern.sentence)
     _discards(out, link)
+    _node_tables(out, link)
+
+
+def _node_tables(out: Console, link: Link) -> None:
+    """Print what was measured of the detectors as it stands in the nodes' files."""
+    calibration = link.survey.calibration
+    if calibration is None:
+        return
+    sides = (
+        (link.survey.alice, calibration.alice_ps, calibration.alice_error_ps),
+        (link.survey.bob, calibration.bob_ps, calibration.bob_error_ps),
+    )
+    for receiver, measured, errors in sides:
+        out.print(Text(f"\n[receiver.delays_ps]  # of {receiver.side}, to paste into that node's file"))
+        for detector, delay_ps, error_ps in zip(receiver.detectors, measured, errors, strict=True):
+            origin = "not found, kept as it was" if delay_ps is None or error_ps is None else f"+- {error_ps:.0f} ps"
+            out.print(Text(f"{detector.name} = {detector.delay_ps}  # {origin}"))
 
 
 def _clock(out: Console, link: Link) -> None:

@@ -19,7 +19,7 @@ from qnoded.kernels.matching import count
 from qnoded.kernels.merging import merge
 from qnoded.records import DetectionEpoch
 from qnoded.stages import coincidence, sifting
-from qnoded.stages.tagging import MultiClick, resolve_multi_clicks
+from qnoded.stages.tagging import MultiClick, choice_key, resolve_multi_clicks
 from qnoded.units import EPOCH_PS, PS_PER_US
 
 CLICKS: Final = 10_000_000
@@ -187,7 +187,7 @@ def _small_steps(alice: DetectionEpoch, bob: DetectionEpoch, repeat: int) -> Ite
     yield measure(
         "lab: multi-click filter, one side",
         len(alice),
-        lambda: resolve_multi_clicks(alice, WINDOW_PS, MultiClick.RANDOM, SEED),
+        lambda: resolve_multi_clicks(alice, WINDOW_PS, MultiClick.RANDOM, choice_key(SEED)),
     )
 
 

@@ -27,8 +27,10 @@ COMMANDS: Final = {
     "keyrate": "key lengths and rates of published bounds, with their assumptions",
     "check": "settings files, every mistake named with its remedy",
     "schema": "JSON Schema of a settings file, for editors",
+    "replay": "the recorded story of a link, walked through again with today's code",
     "emulate": "an emulated instrument that speaks its maker's bytes, on TCP or a serial port",
     "drivers": "installed drivers of instruments, and what keeps one from being used",
+    "hil": "a rig of instruments, emulated, recorded or real: its suite, its guard, its report",
     "bench": "measured speed of the hot path and of the clock search, beside plain twins",
 }
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import argparse
 from typing import TYPE_CHECKING, Final
 
-from qnoded.bench import SUITES
+from qnoded.bench import LASTING, SUITES
 
 if TYPE_CHECKING:
     from qnoded.bench.measuring import Row
 
 REPETITIONS: Final = 7
+SHORT_MINUTES: Final = 0.25
+MOST_MINUTES: Final = 24.0 * 60.0
 WIDTH: Final = 54
 
 
@@ -22,6 +24,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--quick", action="store_true", help="small data: shows that everything runs, figures mean little"
+    )
+    parser.add_argument(
+        "--minutes",
+        type=float,
+        default=SHORT_MINUTES,
+        metavar="N",
+        help=f"how long the suite {LASTING} replays photons; 10 show whether memory stays flat [%(default)s]",
     )
     parser.add_argument("--check", action="store_true", help="exit with 1 if a target is missed")
     parser.add_argument("--json", action="store_true", help="print one JSON document on stdout and nothing else")
@@ -39,6 +48,9 @@ def run(args: argparse.Namespace) -> int:
     if args.repeat < FEWEST_REPETITIONS:
         message = f"--repeat {args.repeat} is too few for a median; use at least {FEWEST_REPETITIONS}"
         raise UsageError(message)
+    if not 0.0 < args.minutes <= MOST_MINUTES:
+        message = f"--minutes {args.minutes:g} is none or more than a day; 10 are enough"
+        raise UsageError(message)
     machine = describe()
     if not args.json:
         print(_headline(machine))
@@ -47,7 +59,8 @@ def run(args: argparse.Namespace) -> int:
         suites[name] = []
         if not args.json:
             print(f"\n{name}\n{'':{WIDTH}}      own   target         twins in the same run (own is x times better)")
-        for row in import_module(f"qnoded.bench.{name}").rows(quick=args.quick, repeat=args.repeat):
+        lasting = {"minutes": args.minutes} if name == LASTING else {}
+        for row in import_module(f"qnoded.bench.{name}").rows(quick=args.quick, repeat=args.repeat, **lasting):
             suites[name].append(row)
             if not args.json:
                 print(_line(row), flush=True)

@@ -92,11 +92,7 @@ def examine(path: Path) -> tuple[str, list[ConfigError], list[str]]:
         raise ConfigError(path, "file", problem, remedy)
     if kind == "node":
         return kind, *_node(table, path)
-    try:
-        _load(kind, table, path)
-    except ConfigError as error:
-        return kind, [error], []
-    return kind, [], []
+    return kind, _mistakes(kind, table, path), []
 
 
 def kind_of(table: dict[str, Any]) -> str | None:
@@ -114,29 +110,32 @@ def kind_of(table: dict[str, Any]) -> str | None:
 
 def _node(table: dict[str, Any], path: Path) -> Findings:
     from qnoded.node.instrument_tables import table_errors
+    from qnoded.node.prechecks import precheck
     from qnoded.node_settings import node_errors
 
     settings, errors = node_errors(table, str(path), path.parent)
     if settings is None:
         return errors, []
     errors, notes = table_errors(settings, str(path))
-    for link in settings.links.values():
-        missing = [str(key) for key in (link.secret_key, link.peer_key) if not key.exists()]
-        notes += [f"{key} is not there yet; make it with qnodectl keygen, or copy the peer's" for key in missing]
-    return errors, notes
+    more, further = precheck(settings, str(path))
+    return errors + more, notes + further
 
 
-def _load(kind: str, table: dict[str, Any], path: Path) -> None:
-    """Read a file as what it is; raises the ``ConfigError`` of its first mistake."""
+def _mistakes(kind: str, table: dict[str, Any], path: Path) -> list[ConfigError]:
+    """Return what is wrong with a file that is no node's."""
     if kind == "world":
-        from qnoded.sim.changes import load_world
+        from qnoded.sim.changes import world_errors
 
-        load_world(path)
-    elif kind == "script":
-        from qnoded.sim.script import read_script
+        return world_errors(table, str(path))[1]
+    if kind == "script":
+        from qnoded.sim.script import script_errors
 
-        read_script(table, path)
-    else:
-        from qnoded.settings import check_channel_map
+        return script_errors(table, path)[1]
+    from qnoded.errors import ConfigError
+    from qnoded.settings import check_channel_map
 
+    try:
         check_channel_map(table, str(path))
+    except ConfigError as error:
+        return [error]
+    return []

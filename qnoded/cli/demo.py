@@ -2,7 +2,8 @@
 
 Alice and bob drive simulated lasers, controllers and time taggers, find each other's clock, sift and distil keys. At
 the end an application at each node fetches keys (ETSI GS QKD 014, with curl), and what the nodes hold is compared, with
-each other and with what the world knows; the exit code is 0 only if all agrees.
+each other and with what the world knows; the exit code is 0 only if all agrees. Ctrl-C ends it early, with a verdict on
+what was so far (exit code 130); pressed again it ends at once.
 """
 
 from __future__ import annotations
@@ -28,6 +29,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--world", metavar="FILE", type=Path, help="settings of the world (default: config/sim/world.toml)"
     )
     parser.add_argument("--script", metavar="FILE", type=Path, help="faults to inject, see docs/simulator.md")
+    parser.add_argument(
+        "--seam",
+        choices=("api", "bytes"),
+        default="api",
+        help="simulated drivers, or real drivers of emulated instruments (default: %(default)s)",
+    )
     parser.add_argument("--plot", metavar="DIR", type=Path, help="write a PNG of rates, QBER and S over time")
     parser.add_argument("--json", action="store_true", help="print one JSON document instead of the live view")
 
@@ -37,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
     import asyncio
     import json
 
+    from qnoded.cli import EXIT_INTERRUPTED
     from qnoded.demo.show import Wish, show
     from qnoded.errors import UsageError
     from qnoded.sim.changes import load_world
@@ -53,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
         load_world(args.world)
     if args.script is not None:
         load_script(args.script)
-    wish = Wish(args.seconds, args.seed, args.world, args.script)
+    wish = Wish(args.seconds, args.seed, args.world, args.script, args.seam)
     with _screen(args.seconds, silent=args.json) as draw:
         try:
             shown = asyncio.run(show(wish, draw))
@@ -65,6 +73,9 @@ def run(args: argparse.Namespace) -> int:
 
         write_plots(shown.history, args.plot)
     print(json.dumps(document, indent=2, allow_nan=False) if args.json else _text(document, shown))
+    if shown.early_s is not None:
+        # Whoever calls from a script must not take half a demo for a whole one.
+        return EXIT_INTERRUPTED
     return 0 if shown.holds else 1
 
 
@@ -75,7 +86,7 @@ def _screen(seconds: float, *, silent: bool) -> Any:
     from rich.console import Console
     from rich.live import Live
 
-    from qnoded.demo.view import View, one_line
+    from qnoded.demo.view import AT_THE_END, View, one_line
 
     console = Console(stderr=True)
 
@@ -97,7 +108,7 @@ def _screen(seconds: float, *, silent: bool) -> Any:
 
             def draw(passed_s: float, alice: dict[str, Any] | None, bob: dict[str, Any] | None) -> None:
                 nonlocal said
-                line = one_line(passed_s, alice, bob)
+                line = one_line(passed_s, alice, bob) if passed_s < seconds else f"{passed_s:5.1f} s  {AT_THE_END}"
                 # One line for each news, not for each moment.
                 if line[9:] != said:
                     said = line[9:]
@@ -139,6 +150,12 @@ def _document(shown: Shown) -> dict[str, Any]:
         "bits_per_detection": cost[0] if cost else None,
         "rates": links[0]["rates"] if links else None,
         "checks": [{"what": one.what, "holds": one.holds, "numbers": one.numbers} for one in shown.checks],
+        "not_checked": [{"what": one.what, "why": one.why} for one in shown.skipped],
+        "script": [
+            {"what": one.what, "began_s": one.began_s, "ended_s": one.ended_s, "answers": one.answers}
+            for one in shown.chronicle.happened
+        ],
+        "ended_early_s": shown.early_s,
         "truth": {key: shown.truth.get(key) for key in ("seed", "duration_s", "present", "events", "lasers")},
         "elapsed_s": shown.elapsed_s,
         "simulated": True,
@@ -149,8 +166,7 @@ def _text(document: dict[str, Any], shown: Shown) -> str:
     marks = {True: "ok  ", False: "NO  "}
     lines = ["", "What both daemons hold, held against each other and against what the simulated world knows:"]
     lines += [f"  {marks[one.holds]}{one.what}: {one.numbers}" for one in shown.checks]
-    if not shown.checks:
-        lines.append("  NO  nothing was sifted")
+    lines += [f"  --  not checked: {one.what}: {one.why}" for one in shown.skipped]
     if document["lock_s"] is not None:
         lines.append(
             f"  clock lock after {document['lock_s']:.1f} s, first sifted bits after {document['first_sifted_s']:.1f} s"
@@ -160,7 +176,13 @@ def _text(document: dict[str, Any], shown: Shown) -> str:
     if document["first_key_s"] is not None:
         lines.append(
             f"  first secret key after {document['first_key_s']:.1f} s; {document['secret_bits']:,} secret bits from "
-            f"{document['blocks']} blocks of the {document['sifted_bits']:,} sifted bits"
+            f"{document['blocks']} block{'s' * (document['blocks'] != 1)} of {document['sifted_bits']:,} sifted bits"
         )
+    if shown.chronicle.happened:
+        lines += ["", "What the script did, and what the daemons noted (seconds since the start):"]
+    for one in shown.chronicle.happened:
+        lines += [f"  {one.headline}", *(f"      {words}" for words in one.answers or ["nobody noted anything"])]
+    if shown.early_s is not None:
+        lines += ["", f"Ended early by Ctrl-C, after {shown.early_s:.0f} s: no pass and no failure (exit code 130)."]
     lines.append("  All from simulated photons: each key is marked so, and protects nothing.")
     return "\n".join(lines)

@@ -1,9 +1,11 @@
 """Run an emulated instrument: the maker's own bytes on a TCP port or a pseudo-terminal, with its quirks.
 
 Prints one line, "ready ADDRESS", once it listens; ADDRESS is what the driver's settings take. Ctrl-C or SIGTERM ends
-it.
+it. In a simulated world (--world) its light is the world's: paddles turn the polarization of its photons, a laser
+pumps its source, a tagger streams its clicks.
 
   qnoded emulate thorlabs-mpc320 --pty /tmp/paddles
+  qnoded emulate thorlabs-mpc320 --pty /tmp/paddles --world tcp://127.0.0.1:7400 --node bob
   qnoded emulate toptica-dlc-pro --tcp 127.0.0.1:1998 --fault late@3
 """
 
@@ -14,6 +16,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from contextlib import AbstractAsyncContextManager
+
     from qnoded.testing.emulation import Emulation
 
 FASTEST: Final = 1000.0
@@ -36,6 +40,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="spoil one of its messages, counted from 0, such as late@3; may be repeated",
     )
     parser.add_argument(
+        "--personality", metavar="FILE", type=Path, help="TOML file of what this unit is like, see docs/simulator.md"
+    )
+    parser.add_argument("--world", metavar="ADDRESS", help="the simulated world (qnoded world) in which it stands")
+    parser.add_argument("--node", choices=("alice", "bob"), help="whose instrument it is in the world")
+    parser.add_argument(
+        "--role",
+        choices=("tagger", "laser", "polarization", "power-meter"),
+        help="what it has to be there, as a check; each instrument plays one role",
+    )
+    parser.add_argument(
         "--pace", metavar="X", type=float, default=1.0, help="its seconds per second (default: %(default)g)"
     )
 
@@ -51,20 +65,45 @@ def run(args: argparse.Namespace) -> int:
     if not 0.0 < args.pace <= FASTEST:
         problem = f"--pace {args.pace:g} is not possible; use more than 0, up to {FASTEST:g}"
         raise UsageError(problem)
+    if (args.world is None) != (args.node is None) or (args.role is not None and args.world is None):
+        problem = "a place in the world takes both --world and --node; give both, or neither and no --role"
+        raise UsageError(problem)
     asyncio.run(_emulate(args))
     return 0
 
 
 async def _emulate(args: argparse.Namespace) -> None:
-    from qnoded.testing.emulation import Emulation, find_device, read_fault
+    from qnoded.testing.emulation import Emulation, find_kind, read_fault, with_personality
 
     faults = [read_fault(text) for text in args.fault]
-    emulation = Emulation(find_device(args.driver), args.pace)
+    kind = find_kind(args.driver)
+    device = kind() if args.personality is None else with_personality(kind, args.personality)
+    emulation = Emulation(device, args.pace)
     emulation.script(*faults)
-    if args.pty is not None:
-        await _on_pty(emulation, args.pty)
-    else:
-        await _on_tcp(emulation, args.tcp)
+    async with _place(emulation, args):
+        if args.pty is not None:
+            await _on_pty(emulation, args.pty)
+        else:
+            await _on_tcp(emulation, args.tcp)
+
+
+def _place(emulation: Emulation, args: argparse.Namespace) -> AbstractAsyncContextManager[None]:
+    """Return a context in which it stands in the world, if it is to stand in one."""
+    from contextlib import nullcontext
+
+    from qnoded.errors import UsageError
+
+    if args.world is None:
+        return nullcontext()
+    from qnoded.sim.devices.cable import CableSettings
+    from qnoded.sim.wire import read_address
+    from qnoded.testing.emulation.place import placed, role_of
+
+    role = role_of(emulation.device)
+    if args.role not in (None, role):
+        problem = f"{args.driver} can be the {role} of a node, not its {args.role}; change --role or leave it out"
+        raise UsageError(problem)
+    return placed(emulation, CableSettings(address=str(read_address(args.world)), node=args.node))
 
 
 async def _on_pty(emulation: Emulation, path: Path) -> None:

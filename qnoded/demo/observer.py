@@ -26,8 +26,15 @@ class Daemon:
 
     async def status(self) -> dict[str, Any] | None:
         """Return its status document; None while it does not answer."""
+        return await self._ask("/v1/status")
+
+    async def events(self) -> list[dict[str, Any]]:
+        """Return what it has noted so far; nothing if it does not answer."""
+        return list((await self._ask("/v1/events?since=0") or {}).get("events", ()))
+
+    async def _ask(self, route: str) -> dict[str, Any] | None:
         try:
-            async with self._session.get("/v1/status") as answer:
+            async with self._session.get(route) as answer:
                 document: dict[str, Any] = await answer.json()
                 return document if answer.ok else None
         except (aiohttp.ClientError, TimeoutError, ValueError):

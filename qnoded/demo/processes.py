@@ -65,13 +65,14 @@ async def started(name: str, words: Sequence[str], folder: Path) -> AsyncIterato
 
 
 async def start(name: str, words: Sequence[str], folder: Path) -> Program:
-    """Start ``qnoded WORDS`` with its log in ``folder/NAME.log``; whoever starts it ends it."""
+    """Start ``qnoded WORDS`` with its log in ``folder/NAME.log``; whoever starts it ends it, if by being killed."""
     log = folder / f"{name}.log"
     with log.open("ab") as handle:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "qnoded",
+            "qnoded.demo.leashed",
+            str(os.getpid()),
             *words,
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,

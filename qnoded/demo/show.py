@@ -14,10 +14,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from qnoded.demo import delivery, verdict
+from qnoded.demo.chronicle import Chronicle
 from qnoded.demo.observer import Daemon
 from qnoded.demo.processes import Program, ready_line, started
-from qnoded.demo.stage import Stage, examples, free_port, set_up
+from qnoded.demo.seam import Seam
+from qnoded.demo.stage import Stage, free_port, set_up, world_file
 from qnoded.errors import InstrumentUnavailable
+from qnoded.node_settings import load_node
 from qnoded.records import SIDES
 from qnoded.sim.watching import happenings, truth
 from qnoded.testing.relay import Relay, relay
@@ -41,6 +44,7 @@ class Wish:
     seed: int
     world: Path | None
     script: Path | None
+    seam: Seam = "api"
 
 
 @dataclass(slots=True)
@@ -50,6 +54,11 @@ class Shown:
     epochs: dict[str, dict[int, verdict.Epoch]] = field(default_factory=dict)
     """By side."""
     checks: list[verdict.Check] = field(default_factory=list)
+    skipped: list[verdict.Skipped] = field(default_factory=list)
+    """What was not checked, and why."""
+    chronicle: Chronicle = field(default_factory=Chronicle)
+    early_s: float | None = None
+    """When Ctrl-C ended it before its time; None: it ran to its end."""
     truth: dict[str, Any] = field(default_factory=dict)
     status: dict[str, dict[str, Any]] = field(default_factory=dict)
     """Last status of each side."""
@@ -82,20 +91,20 @@ async def show(wish: Wish, draw: Draw) -> Shown:
     shown = Shown()
     # Short: Unix sockets live in it, and their paths may not be long.
     with tempfile.TemporaryDirectory(prefix="qnoded-") as name:
-        async with _ended_by_signals():
-            await _show(wish, draw, Path(name), began_s, shown)
+        async with _signals() as early:
+            await _show(wish, draw, Path(name), began_s, shown, early)
     shown.elapsed_s = time.monotonic() - began_s
     return shown
 
 
-async def _show(wish: Wish, draw: Draw, folder: Path, began_s: float, shown: Shown) -> None:
+async def _show(wish: Wish, draw: Draw, folder: Path, began_s: float, shown: Shown, early: _Early) -> None:
     listen_port = free_port()
     async with relay("127.0.0.1", listen_port) as network, contextlib.AsyncExitStack() as programs:
         script = ["--script", str(wish.script)] if wish.script else []
         words = [
             "world",
             "--config",
-            str(wish.world or examples() / "world.toml"),
+            str(world_file(folder, wish.world, wish.seam)),
             "--listen",
             "tcp://127.0.0.1:0",
             "--seed",
@@ -104,28 +113,39 @@ async def _show(wish: Wish, draw: Draw, folder: Path, began_s: float, shown: Sho
         ]
         world = await programs.enter_async_context(started("world", words, folder))
         address = (await ready_line(world, START_S)).removeprefix("ready ")
-        stage = set_up(folder, address, listen_port, network.port)
+        stage = set_up(folder, address, listen_port, network.port, wish.seam)
         running = {"world": world}
+        for one in stage.emulators:
+            running[one.name] = await programs.enter_async_context(started(one.name, one.words, folder))
+        await asyncio.gather(*(ready_line(running[one.name], START_S) for one in stage.emulators))
         for side in SIDES:
             words = ["run", "--config", str(stage.nodes[side]), "--record-sifted", str(stage.sifted[side])]
             running[side] = await programs.enter_async_context(started(side, words, folder))
         daemons = {side: await programs.enter_async_context(Daemon(stage.sockets[side])) for side in SIDES}
-        expected = verdict.Expected()
-        network_events = asyncio.create_task(_obey(address, network))
+        expected = verdict.Expected(verdict.Rules.of(*(load_node(stage.nodes[side]) for side in SIDES)))
+        world_events = asyncio.create_task(_obey(address, network, shown.chronicle))
+        early.possible = True
         try:
-            while (passed_s := time.monotonic() - began_s) < wish.seconds:
+            while (passed_s := time.monotonic() - began_s) < wish.seconds and not early.asked.is_set():
                 _all_alive(running)
                 await _look(daemons, address, expected, shown, passed_s)
                 draw(passed_s, shown.status.get("alice"), shown.status.get("bob"))
-                await asyncio.sleep(LOOK_S)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(early.asked.wait(), LOOK_S)
+            shown.early_s = passed_s if early.asked.is_set() else None
+            # From here on the picture says that the end has come.
+            draw(wish.seconds, shown.status.get("alice"), shown.status.get("bob"))
             shown.truth = await truth(address)
             shown.keys = await delivery.fetch(stage)
+            shown.chronicle.take_answers({side: await daemon.events() for side, daemon in daemons.items()})
         finally:
-            network_events.cancel()
-            await asyncio.gather(network_events, return_exceptions=True)
+            world_events.cancel()
+            await asyncio.gather(world_events, return_exceptions=True)
         await asyncio.gather(*(running[side].stop() for side in SIDES))
+        # The daemons measured the clocks until now.
+        shown.truth["clocks_ps"] = (await truth(address))["clocks_ps"]
         shown.epochs = {side: verdict.read_sifted(stage.sifted[side]) for side in SIDES}
-        shown.checks = list(_checks(stage, expected, shown))
+        _judge(stage, expected, shown)
 
 
 async def _look(
@@ -152,9 +172,10 @@ async def _look(
     shown.history.append({"passed_s": passed_s} | {key: links[0][key] for key in keys})
 
 
-async def _obey(world: str, network: Relay) -> None:
-    """Cut, mend and delay the network as the world's script says."""
+async def _obey(world: str, network: Relay, chronicle: Chronicle) -> None:
+    """Write down what the world's script does; cut, mend and delay the network as it says."""
     async for event in happenings(world):
+        chronicle.hear(event)
         if event["event"] != NETWORK_LOSS:
             continue
         began, delay_s = event["state"] == "began", event["settings"]["delay_s"]
@@ -173,42 +194,71 @@ def _all_alive(running: dict[str, Program]) -> None:
             raise InstrumentUnavailable(problem)
 
 
-def _checks(stage: Stage, expected: verdict.Expected, shown: Shown) -> list[verdict.Check]:
+def _judge(stage: Stage, expected: verdict.Expected, shown: Shown) -> None:
+    """Hold against each other all that can be, and name what cannot."""
     fetched = shown.keys
     assert fetched is not None
-    checks = [
-        verdict.Check("same secret keys at both nodes", fetched.equal, fetched.numbers),
-        verdict.same_at_both_ends(shown.epochs),
-    ]
+    same_keys = verdict.Check("same secret keys at both nodes", fetched.equal, fetched.numbers)
+    if shown.early_s is not None and shown.first_key_s is None:
+        shown.skipped.append(verdict.Skipped(same_keys.what, "it was ended before the first block became key"))
+    else:
+        shown.checks.append(same_keys)
+    same_epochs = verdict.same_at_both_ends(shown.epochs)
+    if shown.early_s is not None and not any(shown.epochs.values()):
+        shown.skipped.append(verdict.Skipped(same_epochs.what, "it was ended before the first epoch was sifted"))
+        return
+    shown.checks.append(same_epochs)
     if shown.truth["events"]:
-        # What the script changed on the way has no single expectation.
+        why = "the script changed the world on the way, so there is no single number to expect"
+        shown.skipped.append(verdict.Skipped("QBER, rate of coincidences and CHSH S against theory", why))
         expected = verdict.Expected()
-    checks += verdict.error_checks(shown.epochs, expected)
-    checks += verdict.rate_check(shown.epochs["alice"], expected)
+    shown.checks += verdict.error_checks(shown.epochs, expected)
+    shown.checks += verdict.rate_check(shown.epochs["alice"], expected)
     chsh = [link["chsh"] for status in shown.status.values() for link in status["links"].values() if link["chsh"]]
-    checks += verdict.chsh_check(chsh[0] if chsh else None, expected)
+    shown.checks += verdict.chsh_check(chsh[0] if chsh else None, expected)
+    if not chsh and not shown.truth["events"]:
+        shown.skipped.append(
+            verdict.Skipped("CHSH S against theory", "no interlude came; one comes each 25 s of sifting")
+        )
     locks = list(stage.folder.glob("*/state/*/lock.json"))
     if locks:
         latest = max(locks, key=lambda path: path.stat().st_mtime)
-        checks.append(verdict.clock_check(json.loads(latest.read_text(encoding="utf-8")), shown.truth["clocks_ps"]))
-    return checks
+        lock = json.loads(latest.read_text(encoding="utf-8"))
+        shown.checks.append(verdict.clock_check(lock, shown.truth, stage.turn_ps))
+
+
+@dataclass(slots=True)
+class _Early:
+    """Whether Ctrl-C asked for an early end, and whether there is anything yet to end with."""
+
+    asked: asyncio.Event = field(default_factory=asyncio.Event)
+    possible: bool = False
 
 
 @contextlib.asynccontextmanager
-async def _ended_by_signals() -> AsyncIterator[None]:
-    """Let Ctrl-C, SIGTERM and SIGHUP end the demo in order, once: whoever presses again waits like everybody else."""
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+async def _signals() -> AsyncIterator[_Early]:
+    """Let the first Ctrl-C end the demo early with its verdict, the second without; SIGTERM and SIGHUP always without.
+
+    Whoever asks once more waits like everybody else until all is stopped in order.
+    """
+    loop, task, early = asyncio.get_running_loop(), asyncio.current_task(), _Early()
     assert task is not None
 
     def end() -> None:
         if not task.cancelling():
             task.cancel()
 
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    for number in signals:
-        loop.add_signal_handler(number, end)
+    def interrupt() -> None:
+        if early.possible and not early.asked.is_set():
+            early.asked.set()
+        else:
+            end()
+
+    loop.add_signal_handler(signal.SIGINT, interrupt)
+    loop.add_signal_handler(signal.SIGTERM, end)
+    loop.add_signal_handler(signal.SIGHUP, end)
     try:
-        yield
+        yield early
     finally:
-        for number in signals:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             loop.remove_signal_handler(number)

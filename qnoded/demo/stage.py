@@ -11,6 +11,7 @@ from typing import Any, Final
 import tomli_w
 
 import qnoded
+from qnoded.demo.seam import TURN_PS, WINDOW_PS, Emulator, Seam, at_bytes, with_ticks
 from qnoded.errors import DependencyMissing
 from qnoded.node.curve import make_keys
 from qnoded.node.delivery import demo_pki
@@ -42,6 +43,10 @@ class Stage:
     """Certificates of nodes and applications: ``kme-SIDE`` and ``sae-SIDE``."""
     delivery: dict[str, str]
     """Side -> address of its key delivery."""
+    emulators: tuple[Emulator, ...] = ()
+    """To be started between the world and the nodes; none at the seam ``api``."""
+    turn_ps: int | None = None
+    """After which the taggers' counters begin anew without telling; None: they do not."""
 
 
 def examples() -> Path:
@@ -67,7 +72,18 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def set_up(folder: Path, world_address: str, listen_port: int, connect_port: int) -> Stage:
+def world_file(folder: Path, world: Path | None, seam: Seam) -> Path:
+    """Return the file of the world's settings: as given, or the example, fitting to the instruments of the seam."""
+    file = world or examples() / "world.toml"
+    if seam == "api":
+        return file
+    fitting = folder / "world.toml"
+    table = tomllib.loads(file.read_text(encoding="utf-8"))
+    fitting.write_text(tomli_w.dumps(with_ticks(table)), encoding="utf-8")
+    return fitting
+
+
+def set_up(folder: Path, world_address: str, listen_port: int, connect_port: int, seam: Seam = "api") -> Stage:
     """Write both nodes' files, keys and certificates into an empty folder.
 
     Parameters
@@ -78,6 +94,8 @@ def set_up(folder: Path, world_address: str, listen_port: int, connect_port: int
         Where the world's instruments are reached.
     listen_port, connect_port
         Where alice waits, and where bob finds her: a network that can fail stands between.
+    seam
+        Whether the nodes have simulated instruments, or real drivers of emulated ones.
     """
     keys = folder / "keys"
     for side in SIDES:
@@ -92,11 +110,15 @@ def set_up(folder: Path, world_address: str, listen_port: int, connect_port: int
         "bob": {"connect": f"tcp://127.0.0.1:{connect_port}"},
     }
     nodes, delivery = {}, {}
+    emulators: list[Emulator] = []
     for side, peer in zip(SIDES, reversed(SIDES), strict=True):
         table = tomllib.loads((examples() / f"{side}.toml").read_text(encoding="utf-8"))
         table["node"] |= {"state_dir": str(folder / side / "state"), "run_dir": str(folder / side)}
-        for instrument in table["instruments"].values():
-            instrument["address"] = world_address
+        if seam == "bytes":
+            emulators += at_bytes(folder, side, table, world_address, free_port)
+        else:
+            for instrument in table["instruments"].values():
+                instrument["address"] = world_address
         link: dict[str, Any] = table["links"][peer]
         link.pop("listen", None)
         link.pop("connect", None)
@@ -108,6 +130,8 @@ def set_up(folder: Path, world_address: str, listen_port: int, connect_port: int
             "block_bits": BLOCK_BITS,
             "test_share": TEST_SHARE,
         }
+        if seam == "bytes":
+            link["terms"]["window_ps"] = WINDOW_PS
         table["keys"]["kek"] = str(keys / f"{side}.kek")
         port = free_port()
         delivery[side] = f"https://localhost:{port}"
@@ -126,4 +150,6 @@ def set_up(folder: Path, world_address: str, listen_port: int, connect_port: int
         {side: folder / side / "sifted" for side in SIDES},
         pki,
         delivery,
+        tuple(emulators),
+        TURN_PS if seam == "bytes" else None,
     )

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 WIDTH: Final = 80
+AT_THE_END: Final = "the end: fetching keys, stopping the daemons, comparing"
 BARS: Final = "▁▂▃▄▅▆▇█"
 HISTORY: Final = 40
 """Readings of the sifted rate that are shown, one each half second."""
@@ -68,7 +69,9 @@ class View:
         return Panel(
             Group(heading, nodes, Text(), facts),
             title="qnoded demo",
-            subtitle=f"{min(passed_s, self.seconds):.0f} of {self.seconds:.0f} s · Ctrl-C ends it",
+            subtitle=f"{passed_s:.0f} of {self.seconds:.0f} s · Ctrl-C ends it early"
+            if passed_s < self.seconds
+            else AT_THE_END,
             width=WIDTH,
         )
 
@@ -136,8 +139,8 @@ def _qber(link: Document) -> Text:
     if not qber:
         return Text("not measured yet")
     text = Text()
-    for basis, share in qber.items():
-        text.append(f"{basis} {100.0 * share['value']:.2f} %   ")
+    for basis in sorted(qber, key=lambda one: (one == "total", one != "HV")):
+        text.append(f"{basis} {100.0 * qber[basis]['value']:.2f} %   ")
     total = qber.get("total")
     if total is not None:
         text.append(

@@ -16,7 +16,7 @@ import numpy as np
 
 from qnoded.exchange.effects import demand
 from qnoded.exchange.live_messages import MOST_EPOCHS, BlockAnswered, BlockProposed
-from qnoded.exchange.reports import BlockSifted, EpochDiscarded, EpochSifted, Reason, Tests
+from qnoded.exchange.reports import BlockSifted, EpochSifted, EpochWithdrawn, Reason, Tests
 from qnoded.records import SiftedEpoch
 
 MOST_BITS_HELD: Final = 1 << 26
@@ -41,7 +41,7 @@ class Shelf:
         """Sifted bits that wait."""
         return sum(epoch.sifted.bits.size for epoch in self._held.values())
 
-    def put(self, stream: str, epoch: EpochSifted) -> list[EpochDiscarded]:
+    def put(self, stream: str, epoch: EpochSifted) -> list[EpochWithdrawn]:
         """Add a sifted epoch; return those that had to go."""
         self._held[stream, epoch.epoch] = epoch
         waiting = set(_places(self._proposed)) if self._proposed else set()
@@ -76,7 +76,7 @@ class Shelf:
         """Return what alice has to propose again after a reconnect."""
         return self._proposed
 
-    def answer(self, proposed: BlockProposed, stream: str) -> tuple[BlockAnswered, list[BlockSifted | EpochDiscarded]]:
+    def answer(self, proposed: BlockProposed, stream: str) -> tuple[BlockAnswered, list[BlockSifted | EpochWithdrawn]]:
         """Return bob's answer to a proposal, and what follows from it at his end.
 
         Parameters
@@ -106,14 +106,14 @@ class Shelf:
             older = place[1] < newest if place[0] == proposed.stream_id else place[0] != stream
             if older and place not in named:
                 alone.append(place)
-        reports: list[BlockSifted | EpochDiscarded] = [
+        reports: list[BlockSifted | EpochWithdrawn] = [
             *self._thrown_away(alone, Reason.PEER_LOST, "the peer does not hold it")
         ]
         if not missing:
             reports.append(self._close(proposed))
         return BlockAnswered(proposed.block, np.array([number for _, number in missing], np.int64)), reports
 
-    def answered(self, answer: BlockAnswered) -> list[BlockSifted | EpochDiscarded]:
+    def answered(self, answer: BlockAnswered) -> list[BlockSifted | EpochWithdrawn]:
         """Return what follows from bob's answer at alice's end; an answer that nobody asked for is left out."""
         proposed, self._proposed = self._proposed, None
         if proposed is None or answer.block != proposed.block:
@@ -125,7 +125,7 @@ class Shelf:
         alone = [place for place in _places(proposed) if place[1] in gone]
         return [*self._thrown_away(alone, Reason.PEER_LOST, "the peer does not hold it")]
 
-    def forget_other_streams(self, stream: str) -> list[EpochDiscarded]:
+    def forget_other_streams(self, stream: str) -> list[EpochWithdrawn]:
         """Throw away what was counted by a clock that has stopped, except for a proposal that waits for its answer."""
         waiting = set(_places(self._proposed)) if self._proposed else set()
         old = [place for place in self._held if place[0] != stream and place not in waiting]
@@ -149,9 +149,9 @@ class Shelf:
             proposed.digest,
         )
 
-    def _thrown_away(self, places: Iterable[Key], reason: Reason, why: str) -> list[EpochDiscarded]:
+    def _thrown_away(self, places: Iterable[Key], reason: Reason, why: str) -> list[EpochWithdrawn]:
         gone = [self._held.pop(place) for place in places]
-        return [EpochDiscarded(epoch.epoch, reason, f"{epoch.sifted.bits.size} sifted bits; {why}") for epoch in gone]
+        return [EpochWithdrawn(epoch.epoch, reason, epoch.sifted.bits.size, why) for epoch in gone]
 
 
 def public_digest(block: int, stream: str, epochs: Iterable[EpochSifted]) -> bytes:

@@ -7,10 +7,15 @@ secret it has to withstand forgers only while it is in use: masks and hash keys 
 al., npj Quantum Inf. 7:67 (2021)). As an agreement it makes hybrid keys, which are distilled key as well. A link whose
 authentication must rest on no assumption at any time begins with a secret file that was carried by hand.
 
-    alice -> bob   Hello    her fresh keys
+    alice -> bob   Hello    what it is for, her fresh keys
     bob -> alice   Reply    his fresh key, a ciphertext for hers, his signature over all of it
     alice -> bob   Finish   her signature over all of it
-    bob -> alice   Done     a hash under the new secret: he has it too
+    bob -> alice   Done     a hash under the new secret: he has it on disk
+    alice -> bob   Kept     so has she
+
+Each end writes the secret down before it says so. So whatever is killed or cut when, alice never has what bob has not;
+bob may have what alice has not, and uses none of it before ``Kept``, or until the next session has shown it
+(``agreeing``). Whoever gives up says why, so that a failure has its name at both ends.
 """
 
 from __future__ import annotations
@@ -19,7 +24,7 @@ import hashlib
 import hmac
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Annotated, Final
+from typing import Annotated, Final, TypeVar
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.mldsa import MLDSA65PrivateKey, MLDSA65PublicKey
@@ -28,9 +33,9 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X
 from cryptography.hazmat.primitives.hashes import SHA384
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-from qnoded.errors import AuthenticationFailed, ConfigError, LocalProtocolError
-from qnoded.exchange.effects import Script, compute, demand, receive, send
-from qnoded.exchange.limits import Exactly
+from qnoded.errors import AuthenticationFailed, ConfigError, KeyStoreError, RemoteProtocolError
+from qnoded.exchange.effects import Script, arrival, compute, demand, send
+from qnoded.exchange.limits import Between, Exactly, Most
 from qnoded.exchange.messages import Message
 from qnoded.secret import Secret
 
@@ -43,19 +48,29 @@ ENCAPSULATION_KEY_BYTES: Final = 1184
 CIPHERTEXT_BYTES: Final = 1088
 SIGNATURE_BYTES: Final = 3309
 CONFIRMATION_BYTES: Final = 48
-LONGEST_SECRET_BYTES: Final = 255 * 48 - CONFIRMATION_BYTES
-"""What HKDF-SHA-384 gives at most (RFC 5869), less the confirmation's key."""
-LONGEST_PURPOSE: Final = 200
+FIRST_SECRET_BYTES: Final = 8192
+"""As a secret file has usually; HKDF-SHA-384 gives at most 12,240 (RFC 5869)."""
+AGREED_BYTES: Final = 48
+"""Of an agreement. As long as the hash: no shorter input could make a longer key stronger."""
+FIRST_SECRET: Final = 0
+"""Number of the occasion on which a link begins; agreements count from 1."""
+LARGEST_NUMBER: Final = 1 << 40
+LONGEST_REASON: Final = 200
 
 Randomness = Callable[[int], bytes]
+Keep = Callable[[Secret], None]
+"""Writes the secret down; it is on disk when this returns."""
+M = TypeVar("M", bound=Message)
 
-_LABEL: Final = b"qnoded bootstrap 1"
+_LABEL: Final = b"qnoded bootstrap 2"
 
 
 @dataclass(frozen=True, slots=True)
 class Hello(Message):
     """Alice to bob."""
 
+    number: Annotated[int, Between(FIRST_SECRET, LARGEST_NUMBER)]
+    """``FIRST_SECRET``, or that of the agreement."""
     nonce: Annotated[bytes, Exactly(NONCE_BYTES)]
     x25519: Annotated[bytes, Exactly(X25519_BYTES)]
     encapsulation_key: Annotated[bytes, Exactly(ENCAPSULATION_KEY_BYTES)]
@@ -102,6 +117,20 @@ class Done(Message):
         _demand_bytes("confirmation", self.confirmation, CONFIRMATION_BYTES)
 
 
+@dataclass(frozen=True, slots=True)
+class Kept(Message):
+    """Alice to bob: both have it on disk."""
+
+    number: Annotated[int, Between(FIRST_SECRET, LARGEST_NUMBER)]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused(Message):
+    """Both ways: the sender gives the exchange up."""
+
+    reason: Annotated[str, Most(LONGEST_REASON)]
+
+
 class Identity:
     """The key that a node signs with, for years.
 
@@ -109,6 +138,8 @@ class Identity:
     ----------
     seed
         32 random bytes, private.
+    where
+        Where they come from, for messages.
 
     Raises
     ------
@@ -116,10 +147,9 @@ class Identity:
         If it has another length.
     """
 
-    def __init__(self, seed: Secret) -> None:
+    def __init__(self, seed: Secret, where: str = "identity") -> None:
         if len(seed) != IDENTITY_SEED_BYTES:
             problem, remedy = f"has {len(seed)} bytes, {IDENTITY_SEED_BYTES} are due", "make one: qnodectl pki identity"
-            where = "identity"
             raise ConfigError(where, "private key", problem, remedy)
         self._key = MLDSA65PrivateKey.from_seed_bytes(seed.reveal())
 
@@ -134,60 +164,79 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
+class Signers:
+    """Whose signatures count at one end."""
+
+    identity: Identity
+    """Of this node."""
+    peer: bytes
+    """Public identity of the peer, pinned beforehand."""
+
+
+@dataclass(frozen=True, slots=True)
 class Occasion:
     """What the secret is for: the same at both ends, or they do not agree on it."""
 
     link: str
-    purpose: str
-    """Such as ``first secret`` or ``agreement 7``."""
-    size_bytes: int
+    terms_digest: bytes
+    """SHA-256 of the link's terms."""
+    number: int
+    """``FIRST_SECRET``, or that of an agreement."""
 
-    def __post_init__(self) -> None:
-        fits = 0 < self.size_bytes <= LONGEST_SECRET_BYTES and len(self.text()) <= LONGEST_PURPOSE
-        if not fits:
-            problem = f"a secret of {self.size_bytes} bytes for {self.text()[:80]!r} cannot be agreed on"
-            raise LocalProtocolError(problem)
+    @property
+    def size_bytes(self) -> int:
+        """How long the secret is."""
+        return FIRST_SECRET_BYTES if self.number == FIRST_SECRET else AGREED_BYTES
 
     def text(self) -> bytes:
         """Return it as bytes that no other occasion has."""
-        return f"{len(self.link)}:{self.link}:{self.purpose}:{self.size_bytes}".encode()
+        return f"{len(self.link)}:{self.link}:{self.terms_digest.hex()}:{self.number}:{self.size_bytes}".encode()
 
 
-def alice(occasion: Occasion, identity: Identity, peer: bytes, randomness: Randomness) -> Script[Secret]:
+def alice(occasion: Occasion, signers: Signers, randomness: Randomness, keep: Keep) -> Script[None]:
     """Agree on a secret at alice's end.
 
     Parameters
     ----------
     occasion : what it is for
-    identity : of this node
-    peer : the peer's public identity, pinned beforehand
+    signers : her identity, and bob's
     randomness : true random bytes
+    keep : writes the secret down
 
     Raises
     ------
     AuthenticationFailed
         If whoever answers is not the peer, or heard anything else than was said here.
     """
+    return _naming_failure(_alice(occasion, signers, randomness, keep))
+
+
+def bob(hello: Hello, occasion: Occasion, signers: Signers, randomness: Randomness, keep: Keep) -> Script[None]:
+    """Agree on a secret at bob's end, who was said hello; otherwise as for alice."""
+    return _naming_failure(_bob(hello, occasion, signers, randomness, keep))
+
+
+def _alice(occasion: Occasion, signers: Signers, randomness: Randomness, keep: Keep) -> Script[None]:
     x25519, kem = X25519PrivateKey.generate(), MLKEM768PrivateKey.generate()
-    hello = Hello(randomness(NONCE_BYTES), x25519.public_key().public_bytes_raw(), kem.public_key().public_bytes_raw())
+    fresh = x25519.public_key().public_bytes_raw(), kem.public_key().public_bytes_raw()
+    hello = Hello(occasion.number, randomness(NONCE_BYTES), *fresh)
     yield from send(hello)
-    reply = yield from receive(Reply)
-    said = _said(occasion, identity.public, peer, hello, reply)
-    _demand_signed(peer, b"bob", said, reply.signature)
+    reply = yield from _heard(Reply)
+    said = _said(occasion, signers.identity.public, signers.peer, hello, reply)
+    _demand_signed(signers.peer, b"bob", said, reply.signature)
     shared = _x25519(x25519, reply.x25519) + kem.decapsulate(reply.ciphertext)
     secret, confirmation = _derived(shared, said, occasion.size_bytes)
-    signature = yield from compute(identity.sign, _signed_text(b"alice", said))
+    signature = yield from compute(signers.identity.sign, _signed_text(b"alice", said))
     yield from send(Finish(signature))
-    done = yield from receive(Done)
+    done = yield from _heard(Done)
     if not hmac.compare_digest(done.confirmation, confirmation):
         problem = "bob confirmed another secret than was agreed on; somebody is between the nodes"
         raise AuthenticationFailed(problem)
-    return secret
+    yield from _kept(secret, keep)
+    yield from send(Kept(occasion.number))
 
 
-def bob(occasion: Occasion, identity: Identity, peer: bytes, randomness: Randomness) -> Script[Secret]:
-    """Agree on a secret at bob's end; as for alice."""
-    hello = yield from receive(Hello)
+def _bob(hello: Hello, occasion: Occasion, signers: Signers, randomness: Randomness, keep: Keep) -> Script[None]:
     x25519 = X25519PrivateKey.generate()
     try:
         kem = MLKEM768PublicKey.from_public_bytes(hello.encapsulation_key)
@@ -198,15 +247,55 @@ def bob(occasion: Occasion, identity: Identity, peer: bytes, randomness: Randomn
     unsigned = Reply(
         randomness(NONCE_BYTES), x25519.public_key().public_bytes_raw(), ciphertext, bytes(SIGNATURE_BYTES)
     )
-    said = _said(occasion, peer, identity.public, hello, unsigned)
-    signature = yield from compute(identity.sign, _signed_text(b"bob", said))
+    said = _said(occasion, signers.peer, signers.identity.public, hello, unsigned)
+    signature = yield from compute(signers.identity.sign, _signed_text(b"bob", said))
     shared = _x25519(x25519, hello.x25519) + shared_kem
     secret, confirmation = _derived(shared, said, occasion.size_bytes)
     yield from send(replace(unsigned, signature=signature))
-    finish = yield from receive(Finish)
-    _demand_signed(peer, b"alice", said, finish.signature)
+    finish = yield from _heard(Finish)
+    _demand_signed(signers.peer, b"alice", said, finish.signature)
+    yield from _kept(secret, keep)
     yield from send(Done(confirmation))
-    return secret
+    kept = yield from _heard(Kept)
+    demand(kept.number == occasion.number, f"alice kept {kept.number}, {occasion.number} was agreed on; begin anew")
+
+
+def _kept(secret: Secret, keep: Keep) -> Script[None]:
+    yield from compute(keep, secret)
+    # Not where the conversation ends meanwhile: the store may be reading it then.
+    secret.wipe()
+
+
+def _naming_failure(script: Script[None]) -> Script[None]:
+    """Tell the peer why this end gives up, unless it is the peer who does."""
+    try:
+        yield from script
+    except _PeerRefused as error:
+        raise AuthenticationFailed(str(error)) from None
+    except (ConfigError, KeyStoreError, RemoteProtocolError) as error:
+        yield from send(Refused(_cut(str(error))))
+        raise
+
+
+class _PeerRefused(Exception):
+    """The peer has given up; it knows why."""
+
+
+def _cut(text: str) -> str:
+    """Return the part of a text that a message has room for."""
+    return text.encode()[:LONGEST_REASON].decode(errors="ignore")
+
+
+def _heard(expected: type[M]) -> Script[M]:
+    """Return the peer's next message, which may also be that it gives up."""
+    message = yield from arrival()
+    if isinstance(message, Refused):
+        problem = f"the peer gives up the signed exchange: {message.reason}"
+        raise _PeerRefused(problem)
+    if not isinstance(message, expected):
+        problem = f"{type(message).__name__} arrived where {expected.__name__} is due; both ends must run one version"
+        raise RemoteProtocolError(problem)
+    return message
 
 
 def _said(occasion: Occasion, alices: bytes, bobs: bytes, hello: Hello, reply: Reply) -> bytes:

@@ -156,7 +156,17 @@ class Held(Message):
 
 @dataclass(frozen=True, slots=True)
 class Settled(Message):
-    """Both ways, alice first: the block is servable here."""
+    """Alice to bob: the block is servable here; a seal follows, since bob serves it because of that."""
+
+    block: bytes
+
+    def __post_init__(self) -> None:
+        _demand_bytes("block's name", self.block, BLOCK_ID_BYTES)
+
+
+@dataclass(frozen=True, slots=True)
+class Noted(Message):
+    """Bob to alice: here as well; the next block may come. Nothing follows from it, so it takes no seal of its own."""
 
     block: bytes
 
@@ -235,7 +245,7 @@ def alice(key: Secret, account: BlockAccount, book: Book, randomness: Randomness
         return False
     yield from compute(book.settle, block)
     yield from send(Settled(block))
-    _demand_block((yield from receive(Settled)).block, block)
+    _demand_block((yield from receive(Noted)).block, block)
     return True
 
 
@@ -253,7 +263,7 @@ def bob(key: Secret, account: BlockAccount, book: Book) -> Script[bool]:
     if same:
         _demand_block((yield from receive(Settled)).block, offer.block)
         yield from compute(book.settle, offer.block)
-        yield from send(Settled(offer.block))
+        yield from send(Noted(offer.block))
     return same
 
 

@@ -25,20 +25,20 @@ from qnoded.exchange.reports import EpochSifted, Reason, ServiceMeasured, Tests
 from qnoded.exchange.terms import LinkTerms
 from qnoded.mapping import Mapper
 from qnoded.records import I64, SIDES, U8, DetectionEpoch, Receiver
+from qnoded.secret import Secret
 from qnoded.stages import hiding, matching, revealing
 from qnoded.stages.coincidence import all_pairs, displaced_pairs, displacements
+from qnoded.stages.hiding import CommonDeadTime
 from qnoded.stages.matching import Alphabet, Coincident
 from qnoded.stages.synchronization.clock_state import ClockState
 from qnoded.stages.synchronization.lock import LockLoss
 from qnoded.stages.synchronization.tracking import Tracked, bob_span, track
-from qnoded.stages.tagging import MultiClick, resolve_multi_clicks
+from qnoded.stages.tagging import CHOICE_KEY_BYTES, MultiClick, resolve_multi_clicks
 from qnoded.units import EPOCH_PS
 
 Randomness = Callable[[int], bytes]
 """Gives as many random bytes as asked for, such as ``os.urandom``."""
 
-SEED_BYTES: Final = 7
-"""Of the choice among clicks at once: a positive int64."""
 DETECTORS: Final = np.arange(256, dtype=np.uint8)
 """Labels of an epoch in service mode: the detectors themselves."""
 UNTRACKED: Final = {
@@ -53,7 +53,7 @@ UNTRACKED: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """What stays the same for all epochs of a session at one end."""
+    """What all work on the epochs of one session at one end has in common."""
 
     terms: LinkTerms
     side: str
@@ -65,16 +65,24 @@ class Setup:
     """Of one of the revealer's detectors."""
     detectors: tuple[int, int]
     """Number of the revealer's and of the matcher's."""
-    dead_time_ps: I64
-    """int64[bases], ps: what this end's clicks in one basis have between them at least, if it reveals."""
+    dead_time: CommonDeadTime
+    """Of this end's clicks, if it reveals; goes on from epoch to epoch."""
+    choice_key: Secret
+    """Decides between this end's clicks at once."""
     tick_ps: Fraction
     """Length of a tick of this end's tagger."""
 
     @classmethod
     def of(
-        cls, terms: LinkTerms, side: str, receiver: Receiver, revealer: str, tick_ps: Fraction = Fraction(1)
+        cls,
+        terms: LinkTerms,
+        side: str,
+        receiver: Receiver,
+        revealer: str,
+        randomness: Randomness,
+        tick_ps: Fraction = Fraction(1),
     ) -> Setup:
-        """Put it together; the tick matters to the revealer alone.
+        """Put it together, with a key of its own; the tick matters to the revealer alone.
 
         Raises
         ------
@@ -95,20 +103,19 @@ class Setup:
             revealing.label_bits(len(alphabet.names)),
             revealing.label_bits(counts[0]),
             counts,
-            hiding.dead_times(receiver, alphabet.basis_of, len(alphabet.names)),
+            CommonDeadTime(receiver, alphabet.basis_of, len(alphabet.names)),
+            Secret(randomness(CHOICE_KEY_BYTES)),
             tick_ps,
         )
 
-    def one_each(self, epoch: DetectionEpoch, randomness: Randomness) -> DetectionEpoch:
+    def one_each(self, epoch: DetectionEpoch) -> DetectionEpoch:
         """Return the clicks with those at once resolved, by a secret choice."""
-        seed = int.from_bytes(randomness(SEED_BYTES), "little")
         policy = MultiClick(self.terms.multi_click)
-        return resolve_multi_clicks(epoch, self.terms.window_ps, policy, seed)[0]
+        return resolve_multi_clicks(epoch, self.terms.window_ps, policy, self.choice_key)[0]
 
     def hidden(self, epoch: DetectionEpoch, randomness: Randomness) -> DetectionEpoch:
         """Return the clicks that may be revealed, in an order and at times that hang on no detector."""
-        single = self.one_each(epoch, randomness)
-        apart = hiding.without_neighbours(single, self.alphabet.basis_of, self.dead_time_ps)
+        apart = self.dead_time.push(self.one_each(epoch))
         return hiding.dithered(apart, self.tick_ps, randomness)
 
     def measured(self, counted: ServiceCounted) -> ServiceMeasured:
@@ -155,12 +162,13 @@ def prepare(
     epoch : clicks of the revealer
     setup : of the session
     resolution_ps : ps, of the revealed times
-    randomness : decides between clicks at once, and places clicks within the tagger's ticks
+    randomness : places clicks within the tagger's ticks
     settling : True while a controller moves
     service : True in an interlude: all clicks are revealed, with their detectors
     """
     number, duration_ps = epoch.start_ps // EPOCH_PS, epoch.stop_ps - epoch.start_ps
     if service:
+        setup.dead_time.push(epoch)
         coded = revealing.encode(epoch, DETECTORS, setup.service_bits, resolution_ps)
         return Prepared(epoch, ServiceRevealed(number, epoch.start_ps, duration_ps, resolution_ps, coded))
     hidden = setup.hidden(epoch, randomness)
@@ -274,7 +282,7 @@ def identify(
     own : the matcher's epochs that reach into it
     state : of the clock, alice being the revealer
     setup : of the session
-    randomness : decides between clicks at once and chooses the test bits
+    randomness : chooses the test bits
     over : gives the work more than one core
     settling : True where the epoch serves the clock alone
     """
@@ -297,7 +305,7 @@ def identify(
         return Identified(EpochRefused(number, Reason.SETTLING), tracked)
     if service:
         return Identified(_count(number, theirs, _in_link_time(mine, tracked, start_ps, stop_ps), setup, over), tracked)
-    single = _in_link_time(setup.one_each(mine, randomness), tracked, start_ps, stop_ps)
+    single = _in_link_time(setup.one_each(mine), tracked, start_ps, stop_ps)
     coincident, accidentals = matching.match(theirs, single, setup.alphabet, setup.terms.window_ps, over)
     tests = matching.choose_tests(coincident.bits.size, setup.terms.test_share, randomness)
     test_bits = coincident.bits[tests]

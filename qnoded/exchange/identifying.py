@@ -9,7 +9,7 @@
 
 Instead of ``RevealedEpoch`` she may say ``EpochSkipped``, instead of ``Coincidences`` he may say ``EpochRefused``; both
 name the reason, and then neither end sifts the epoch. An epoch that is late, lost or garbled is discarded and never
-repaired: each end reports each epoch once, as sifted or as discarded.
+repaired: each end reports each epoch once, as ``account`` has it.
 
 The matcher keeps the clock. Before a lock he gathers her epochs and his own, searches when there may be enough, and
 then tracks through all that was gathered. A script runs until its session ends; ``LinkMemory`` outlives it.
@@ -18,17 +18,14 @@ then tracks through all that was gathered. A script runs until its session ends;
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
 from fractions import Fraction
 
-from qnoded.errors import ProtocolError
 from qnoded.exchange.effects import Script, arrival
 from qnoded.exchange.epoch_work import Randomness, Setup
 from qnoded.exchange.greeting import Session
 from qnoded.exchange.happenings import KnownClock
-from qnoded.exchange.link_memory import LinkMemory, discarded
+from qnoded.exchange.link_memory import LinkMemory
 from qnoded.exchange.matcher import Matcher
-from qnoded.exchange.reports import Reason
 from qnoded.exchange.revealer import Revealer
 from qnoded.exchange.terms import LinkTerms
 from qnoded.mapping import Mapper
@@ -62,15 +59,13 @@ def reveal(
     ProtocolError
         That ends the session; epochs in flight are reported as discarded first.
     """
-    revealer = Revealer(Setup.of(terms, side, receiver, session.revealer, tick_ps), memory, randomness)
+    revealer = Revealer(Setup.of(terms, side, receiver, session.revealer, randomness, tick_ps), memory, randomness)
     yield from memory.begin(session)
     try:
         while True:
             yield from revealer.take((yield from arrival()))
-    except ProtocolError as error:
-        yield from memory.turn_back()
-        for epoch in _unsettled(revealer.in_flight, revealer.in_work):
-            yield from discarded(epoch, Reason.PEER_LOST, str(error))
+    except Exception as error:
+        yield from revealer.end(str(error))
         raise
 
 
@@ -92,19 +87,11 @@ def match(
     known : what is known of the clock before the first epoch
     over : gives searches and matching more than one core
     """
-    matcher = Matcher(Setup.of(terms, side, receiver, session.revealer), known, over, memory, randomness)
+    matcher = Matcher(Setup.of(terms, side, receiver, session.revealer, randomness), known, over, memory, randomness)
     yield from memory.begin(session)
     try:
         while True:
             yield from matcher.take((yield from arrival()))
-    except ProtocolError as error:
-        yield from memory.turn_back()
-        waiting = (revealed.epoch for revealed in matcher.waiting)
-        for epoch in _unsettled((*matcher.told, *waiting), matcher.in_work):
-            yield from discarded(epoch, Reason.PEER_LOST, str(error))
+    except Exception as error:
+        yield from matcher.end(str(error))
         raise
-
-
-def _unsettled(epochs: Iterable[int], in_work: int | None) -> list[int]:
-    """Return what an end had in its hands when the session ended, in order."""
-    return sorted({*epochs, *(() if in_work is None else (in_work,))})

@@ -77,15 +77,15 @@ class Interludes:
         return Phase.SERVICE if plan.service_epoch <= epoch < plan.return_epoch else Phase.SETTLING
 
     def stood(self, phase: Phase, start_ps: int, stop_ps: int) -> bool:
-        """Return whether this end's controller, if it turns, stood all the time where a phase wants it.
+        """Return whether this end's controller, if it has one, stood all the time where a phase wants it.
 
         Parameters
         ----------
         phase : key or service
         start_ps, stop_ps : ps, of this node's clock
         """
-        setting = CHSH if phase is Phase.SERVICE else KEY
-        return self.side != self.terms.chsh_side or self.whereabouts.stood(setting, start_ps, stop_ps)
+        setting = CHSH if phase is Phase.SERVICE and self.side == self.terms.chsh_side else KEY
+        return self.whereabouts.stood(setting, start_ps, stop_ps)
 
     def phase(self, epoch: int, start_ps: int, stop_ps: int) -> Phase:
         """Return what an epoch is for, by the plan and by where this end's controller stood.

@@ -20,6 +20,8 @@ from qnoded.stages.key_length.budget import SecurityBudget
 
 KEY: Final = "key"
 """Outcome of a block that gave one, as the ledger has it."""
+IN_WORK: Final = "in work"
+"""Outcome of a block that is begun."""
 
 
 def conversation_of(block: int) -> int:
@@ -76,6 +78,28 @@ def account(block: BlockSifted, terms: LinkTerms, result: DistilledKey | Discard
         corrected_errors=accounts.corrected_errors,
         leaked_bits=accounts.leaked_bits,
         key_bits=result.length.bits if result.length else 0,
+        eps_sec=terms.eps_sec,
+        eps_cor=terms.eps_cor,
+        method=terms.reconciliation,
+        settings_digest=terms.digest().hex(),
+        simulated=terms.simulation,
+    )
+
+
+def without_key(block: BlockSifted, terms: LinkTerms, outcome: str) -> BlockAccount:
+    """Return what the ledger keeps of a block that was not distilled to its end: what it is, and what became of it."""
+    sampled = tested(block)
+    return BlockAccount(
+        outcome=outcome,
+        first_epoch=block.epochs[0],
+        last_epoch=block.epochs[-1],
+        epochs=len(block.epochs),
+        sifted_bits=sampled.rest.size + sampled.test_bits,
+        test_bits=sampled.test_bits,
+        test_errors=sampled.test_errors,
+        corrected_errors=0,
+        leaked_bits=0,
+        key_bits=0,
         eps_sec=terms.eps_sec,
         eps_cor=terms.eps_cor,
         method=terms.reconciliation,

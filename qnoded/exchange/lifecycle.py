@@ -17,7 +17,7 @@ class State(Enum):
     ABSENT = "no peer is heard"
     GREETING = "a peer is heard, the session is not agreed on"
     MISMATCH = "the two ends are configured differently"
-    REFUSED = "the peer's key is not the pinned one"
+    REFUSED = "one end's key is not the one that the other has pinned"
     ACQUIRING = "the clocks are searched for"
     SIFTING = "epochs are sifted"
     INTERLUDE = "all outcomes are revealed, for a measurement of CHSH"
@@ -81,10 +81,10 @@ TABLE: Final[dict[tuple[State, Event], State]] = {
 
 
 class Lifecycle:
-    """The state of one link, moved by events only."""
+    """The state of one link, moved by events only; ``state`` is where it begins."""
 
-    def __init__(self) -> None:
-        self._state = State.ABSENT
+    def __init__(self, state: State = State.ABSENT) -> None:
+        self._state = state
 
     @property
     def state(self) -> State:

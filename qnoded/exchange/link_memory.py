@@ -14,7 +14,7 @@ from qnoded.exchange.happenings import ControllerStands, Detected, DetectionLost
 from qnoded.exchange.interlude import Interludes
 from qnoded.exchange.live_messages import BlockAnswered, BlockProposed, InterludeAnswered, InterludeProposed
 from qnoded.exchange.messages import Message
-from qnoded.exchange.reports import BlockSifted, EpochDiscarded, EpochSifted, Reason
+from qnoded.exchange.reports import BlockSifted, EpochSifted, EpochWithdrawn, Reason
 from qnoded.exchange.terms import LinkTerms
 from qnoded.records import SIDES
 
@@ -58,14 +58,13 @@ class LinkMemory:
                 yield from send(unanswered)
 
     def sifted(self, epoch: EpochSifted, newest_epoch: int) -> Script[None]:
-        """Tell of a sifted epoch, and propose a block or an interlude where one is due.
+        """Keep a sifted epoch for a block, and propose a block or an interlude where one is due.
 
         Parameters
         ----------
         epoch : sifted
         newest_epoch : newest epoch that was revealed
         """
-        yield from emit(epoch)
         yield from emit_all(self.shelf.put(self.stream, epoch))
         if self.side == ALICE:
             yield from self._propose_block()
@@ -134,15 +133,10 @@ class LinkMemory:
             yield from send(proposed)
 
 
-def emit_all(reports: Iterable[BlockSifted | EpochDiscarded]) -> Script[None]:
+def emit_all(reports: Iterable[BlockSifted | EpochWithdrawn]) -> Script[None]:
     """Tell one after the other."""
     for report in reports:
         yield from emit(report)
-
-
-def discarded(epoch: int, reason: Reason, numbers: str = "") -> Script[None]:
-    """Tell that an epoch gives nothing."""
-    yield from emit(EpochDiscarded(epoch, reason, numbers or reason.value))
 
 
 def at_peer(reason: Reason) -> Reason:

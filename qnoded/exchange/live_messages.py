@@ -7,6 +7,7 @@ check. Epochs are counted by the revealer's clock, ``start_ps // EPOCH_PS``.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import Enum
 from typing import Annotated, Final
 
 from qnoded.exchange.limits import LATEST_EPOCH, LATEST_PS, Between, Exactly, Most
@@ -56,6 +57,14 @@ class Greeting(Message):
     detections_hz: Annotated[float, Between(0.0, 1e12)]
 
 
+class Light(Enum):
+    """What a node's own laser does."""
+
+    NONE = "the node has none"
+    DARK = "dark"
+    EMITTING = "emitting"
+
+
 @dataclass(frozen=True, slots=True)
 class Heartbeat(Message):
     """Each second: how far the sender's data have come."""
@@ -66,6 +75,8 @@ class Heartbeat(Message):
     """Newest epoch that was sifted or discarded, in the revealer's clock."""
     backlog: Annotated[int, Between(0, 2**31)]
     """Epochs that wait."""
+    light: Light = Light.NONE
+    """For the peer's people, who look for a cause where they see no clicks."""
 
 
 @dataclass(frozen=True, slots=True)

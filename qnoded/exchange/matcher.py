@@ -6,12 +6,13 @@ from collections import deque
 from typing import Final
 
 from qnoded.errors import RemoteProtocolError
+from qnoded.exchange.account import Account
 from qnoded.exchange.clock_search import ClockSearch, search, trackable
 from qnoded.exchange.effects import Script, compute, demand, emit, send
 from qnoded.exchange.epoch_work import Randomness, Setup, Told, confirm, identify
 from qnoded.exchange.happenings import Detected, DetectionLost, Happening, KnownClock
 from qnoded.exchange.interlude import Phase
-from qnoded.exchange.link_memory import MOST_IN_FLIGHT, MOST_IN_FLIGHT_BYTES, LinkMemory, at_peer, discarded
+from qnoded.exchange.link_memory import MOST_IN_FLIGHT, MOST_IN_FLIGHT_BYTES, LinkMemory, at_peer
 from qnoded.exchange.live_messages import (
     Confirmation,
     EpochRefused,
@@ -40,18 +41,20 @@ class Matcher:
     def __init__(
         self, setup: Setup, known: KnownClock, over: Mapper, memory: LinkMemory, randomness: Randomness
     ) -> None:
-        self.waiting: deque[RevealedEpoch | ServiceRevealed] = deque()
+        self.account = Account()
+        """Of the revealer's epochs."""
+        self._waiting: deque[RevealedEpoch | ServiceRevealed] = deque()
         """Revealed epochs that are not matched yet."""
-        self.told: dict[int, Told] = {}
+        self._told: dict[int, Told] = {}
         """Matched epochs that the revealer has not confirmed yet."""
-        self.in_work: int | None = None
-        """Epoch that is being matched or sifted."""
         self._unconfirmed: int | None = None
         """Newest of those that were given up since nobody confirmed them."""
         self._setup, self._over, self._memory, self._randomness = setup, over, memory, randomness
         self._known: KnownClock | None = known
         self._search = ClockSearch(setup.terms, known)
         self._own = OwnEpochs()
+        self._own_unheard = 0
+        """Own epochs that have come since anything was heard of the revealer's."""
         self._state: ClockState | None = None
         self._newest: int | None = None
         self._gathered = 0
@@ -61,7 +64,7 @@ class Matcher:
     def take(self, arrived: Message | Happening) -> Script[None]:
         """Act upon what has arrived."""
         if isinstance(arrived, (Detected, DetectionLost)):
-            self._own.add(arrived)
+            self._own_unheard += self._own.add(arrived)
             self._memory.detected(arrived)
             yield from self._proceed()
             yield from self._move_controller()
@@ -74,63 +77,81 @@ class Matcher:
         else:
             yield from self._memory.take(arrived, self._newest or 0)
 
+    def end(self, why: str) -> Script[None]:
+        """Tell what becomes of the epochs that this end has in its hands, now that the session has ended."""
+        yield from self._memory.turn_back()
+        for number in self._unheard():
+            self.account.see(number)
+        yield from self.account.close(why)
+
+    def _unheard(self) -> range:
+        """Return the revealer's epochs that are over, by the clock, though nothing was heard of them."""
+        stop_ps = self._own.stop_ps
+        if stop_ps is None:
+            return range(0)
+        if self._state is not None:
+            now_ps = stop_ps - self._state.offset_ps
+            after = (stop_ps - self._state.clock.offset_at(now_ps)) // EPOCH_PS
+            first = after - self._own_unheard if self._newest is None else self._newest + 1
+            return range(first, after)
+        # Without a lock nobody knows which they are, but how many.
+        first = stop_ps // EPOCH_PS - self._own_unheard if self._newest is None else self._newest + 1
+        return range(first, first + self._own_unheard)
+
     def _revealed(self, revealed: RevealedEpoch | ServiceRevealed) -> Script[None]:
         demand(
             revealed.epoch == revealed.start_ps // EPOCH_PS and (self._newest is None or revealed.epoch > self._newest),
             f"epoch {revealed.epoch} from {revealed.start_ps} ps follows epoch {self._newest}; the order is broken",
         )
-        self._newest = revealed.epoch
+        self._hear(revealed.epoch)
         self._gathered += 1
-        self.waiting.append(revealed)
-        while len(self.waiting) > MOST_IN_FLIGHT or self._bytes_waiting() > MOST_IN_FLIGHT_BYTES:
+        self._waiting.append(revealed)
+        while len(self._waiting) > MOST_IN_FLIGHT or self._bytes_waiting() > MOST_IN_FLIGHT_BYTES:
             reason = Reason.NO_LOCK if self._state is None else Reason.LATE
-            yield from self._refuse(self.waiting.popleft().epoch, reason)
+            yield from self._refuse(self._waiting.popleft().epoch, reason)
         yield from self._proceed()
 
     def _skipped(self, skipped: EpochSkipped) -> Script[None]:
         number = skipped.epoch
-        unsettled = self.told.pop(number, None) is not None or self._newest is None or number > self._newest
-        for revealed in self.waiting:
-            if revealed.epoch == number:
-                self.waiting.remove(revealed)
-                unsettled = True
-                break
-        self._newest = number if self._newest is None else max(self._newest, number)
-        if unsettled:
-            yield from discarded(number, at_peer(skipped.reason), f"the revealer: {skipped.reason.value}")
+        self._told.pop(number, None)
+        self._waiting = deque(revealed for revealed in self._waiting if revealed.epoch != number)
+        if self._newest is None or number > self._newest:
+            self._hear(number)
+        yield from self.account.discard(number, at_peer(skipped.reason), f"the revealer: {skipped.reason.value}")
+
+    def _hear(self, number: int) -> None:
+        self._newest, self._own_unheard = number, 0
+        self.account.see(number)
 
     def _confirmed(self, confirmation: Confirmation) -> Script[None]:
-        told, number = self.told.pop(confirmation.epoch, None), confirmation.epoch
+        told, number = self._told.pop(confirmation.epoch, None), confirmation.epoch
         if told is None:
             late = self._unconfirmed is not None and number <= self._unconfirmed
             demand(late, f"a confirmation of epoch {number} arrived, which was not told")
             return
-        self.in_work = number
         try:
             sifted = yield from compute(confirm, told, confirmation, self._setup)
         except RemoteProtocolError as error:
-            yield from discarded(number, Reason.GARBLED, str(error))
+            yield from self.account.discard(number, Reason.GARBLED, str(error))
         else:
-            self.in_work = None
+            yield from self.account.gives(sifted)
             yield from self._memory.sifted(sifted, self._newest or 0)
-        self.in_work = None
 
     def _proceed(self) -> Script[None]:
         """Match what can be matched; without a lock, search when it may help."""
-        while self.waiting and self._own.stop_ps is not None:
+        while self._waiting and self._own.stop_ps is not None:
             if self._known is not None:
                 # Asked once, when it is known how long the clock ran free.
-                self._state, self._known = trackable(self._known, self.waiting[0].start_ps, self._setup.terms), None
+                self._state, self._known = trackable(self._known, self._waiting[0].start_ps, self._setup.terms), None
             if self._state is None and not (yield from self._searched()):
                 return
             assert self._state is not None
-            first = self.waiting[0]
+            first = self._waiting[0]
             low_ps, high_ps = bob_span(self._state, first.start_ps, first.start_ps + first.duration_ps)
             if high_ps > self._own.stop_ps:
                 return
-            self.in_work = self.waiting.popleft().epoch
+            self._waiting.popleft()
             yield from self._match(first, low_ps, high_ps)
-            self.in_work = None
             self._own.forget_before(low_ps)
 
     def _match(self, revealed: RevealedEpoch | ServiceRevealed, low_ps: int, high_ps: int) -> Script[None]:
@@ -166,15 +187,16 @@ class Matcher:
             yield from self._refuse(number, answer.reason, "" if settling else told_by)
             return
         if identified.told is not None:
-            self.told[number] = identified.told
-            if len(self.told) > MOST_IN_FLIGHT:
-                oldest = next(iter(self.told))
-                del self.told[oldest]
+            self._told[number] = identified.told
+            if len(self._told) > MOST_IN_FLIGHT:
+                oldest = next(iter(self._told))
+                del self._told[oldest]
                 self._unconfirmed = oldest
-                yield from discarded(oldest, Reason.LATE, f"{MOST_IN_FLIGHT} epochs later it is not confirmed")
+                numbers = f"{MOST_IN_FLIGHT} epochs later it is not confirmed"
+                yield from self.account.discard(oldest, Reason.LATE, numbers)
         yield from send(answer)
         if isinstance(answer, ServiceCounted):
-            yield from emit(self._setup.measured(answer))
+            yield from self.account.gives(self._setup.measured(answer))
 
     def _tracked(self, number: int, tracked: Tracked, resolution_ps: int) -> Script[None]:
         report = tracked.report
@@ -183,7 +205,7 @@ class Matcher:
         if not report.locked:
             yield from emit(LockLost(number, report.sentence))
             self._search.lost(tracked.state)
-            self._state, self._gathered = None, len(self.waiting)
+            self._state, self._gathered = None, len(self._waiting)
             yield from self._memory.turn_back()
             return
         if report.reason is not None or resolution_ps != self._resolution_ps:
@@ -197,22 +219,22 @@ class Matcher:
     def _searched(self) -> Script[bool]:
         """Search for the clock if that is due; return whether there is a lock now."""
         assert self._own.stop_ps is not None
-        first, last = self.waiting[0], self.waiting[-1]
+        first, last = self._waiting[0], self._waiting[-1]
         at_ps = (first.start_ps + last.start_ps + last.duration_ps) // 2
         nearest_ps, farthest_ps = self._search.reach(at_ps)
         self._own.forget_before(first.start_ps + nearest_ps)
-        while self.waiting and self._own.outruns(self.waiting[0].start_ps + EPOCH_PS + farthest_ps):
+        while self._waiting and self._own.outruns(self._waiting[0].start_ps + EPOCH_PS + farthest_ps):
             # What it met has gone already, so it cannot help the search either.
-            yield from self._refuse(self.waiting.popleft().epoch, Reason.NO_LOCK)
-        if not self.waiting:
+            yield from self._refuse(self._waiting.popleft().epoch, Reason.NO_LOCK)
+        if not self._waiting:
             return False
         where, cold = self._search.where(at_ps)
         lags = self._own.stop_ps < last.start_ps + last.duration_ps + where.offset_ps
-        if not self._search.due(self._gathered) or (lags and len(self.waiting) < MOST_LAG):
+        if not self._search.due(self._gathered) or (lags and len(self._waiting) < MOST_LAG):
             return False
         found = yield from compute(
             search,
-            tuple(self.waiting),
+            tuple(self._waiting),
             self._own.epochs,
             where,
             self._setup.label_bits,
@@ -222,7 +244,7 @@ class Matcher:
             self._over,
             cold=cold,
         )
-        gathered_s = len(self.waiting) * seconds(EPOCH_PS)
+        gathered_s = len(self._waiting) * seconds(EPOCH_PS)
         yield from emit(ClockAcquired(last.epoch, found.acquisition, gathered_s, found.cold))
         if found.state is None:
             self._search.failed(self._gathered)
@@ -231,8 +253,8 @@ class Matcher:
         return True
 
     def _refuse(self, number: int, reason: Reason, numbers: str = "") -> Script[None]:
+        yield from self.account.discard(number, reason, numbers)
         yield from send(EpochRefused(number, reason))
-        yield from discarded(number, reason, numbers)
 
     def _move_controller(self) -> Script[None]:
         """Tell where the controller goes, by the revealer's clock as this end knows it."""
@@ -241,4 +263,4 @@ class Matcher:
             yield from self._memory.running(now_ps // EPOCH_PS)
 
     def _bytes_waiting(self) -> int:
-        return sum(revealed.clicks.bits // 8 for revealed in self.waiting)
+        return sum(revealed.clicks.bits // 8 for revealed in self._waiting)

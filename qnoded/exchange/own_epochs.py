@@ -12,6 +12,7 @@ from qnoded.errors import LocalProtocolError
 from qnoded.exchange.happenings import Detected, DetectionLost
 from qnoded.exchange.reports import Reason
 from qnoded.records import DetectionEpoch
+from qnoded.units import EPOCH_PS
 
 MOST_EPOCHS: Final = 64
 """35 seconds: what a search for the clock may want, and a peer may come late."""
@@ -46,8 +47,8 @@ class OwnEpochs:
         """All epochs that are there."""
         return tuple(piece for piece in self._pieces if isinstance(piece, DetectionEpoch))
 
-    def add(self, happened: Detected | DetectionLost) -> None:
-        """Append what acquisition has finished.
+    def add(self, happened: Detected | DetectionLost) -> int:
+        """Append what acquisition has finished; return how many epochs that are.
 
         Raises
         ------
@@ -63,6 +64,7 @@ class OwnEpochs:
         self._append(piece)
         while len(self._pieces) > MOST_EPOCHS or (self._clicks > MOST_CLICKS and len(self._pieces) > 1):
             self._drop()
+        return -(-(piece.stop_ps - piece.start_ps) // EPOCH_PS)
 
     def forget_before(self, moment_ps: int) -> None:
         """Drop the epochs that end before a moment; the newest stays, so that its end is known."""

@@ -65,6 +65,18 @@ class EpochDiscarded:
 
 
 @dataclass(frozen=True, slots=True)
+class EpochWithdrawn:
+    """A sifted epoch that goes into no block; it stays counted as sifted."""
+
+    epoch: int
+    reason: Reason
+    bits: int
+    """Sifted bits that are thrown away."""
+    numbers: str
+    """For people: why."""
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceMeasured:
     """An epoch whose outcomes were all revealed: never key."""
 

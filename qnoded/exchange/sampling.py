@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 
@@ -17,6 +18,9 @@ from qnoded.records import U8
 
 Randomness = Callable[[int], bytes]
 """Gives as many random bytes as asked for, such as ``os.urandom``."""
+
+_NUMBERS: Final = 1 << 32
+"""So many values has a random number; the longest block (``messages.MOST_BITS``) is a quarter of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +67,19 @@ def bob(bits: U8, test_bits: int) -> Script[Sampled]:
 
 
 def _choose(size: int, test_bits: int, randomness: Randomness) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
-    """Mark the places of the smallest of ``size`` random numbers of 64 bits: each subset is equally likely."""
-    numbers = np.frombuffer(randomness(8 * size), np.uint64)
+    """Mark ``test_bits`` of ``size`` places, each subset equally likely.
+
+    Places are drawn uniformly and independently until so many different ones were met. As no draw prefers a place, no
+    subset of that size is preferred. Each turn draws as many as are missing, so none is ever one too many.
+    """
+    if 2 * test_bits > size:
+        return ~_choose(size, size - test_bits, randomness)
     chosen = np.zeros(size, np.bool_)
-    chosen[np.argpartition(numbers, test_bits - 1)[:test_bits]] = True
+    # Numbers from here on are drawn anew: they would make the first places likelier than the others.
+    limit = _NUMBERS - _NUMBERS % size
+    missing = test_bits
+    while missing:
+        numbers = np.frombuffer(randomness(4 * missing), np.uint32)
+        chosen[numbers[numbers < limit] % np.uint32(size)] = True
+        missing = test_bits - int(np.count_nonzero(chosen))
     return chosen

@@ -15,7 +15,7 @@ from qnoded.stages.estimation.outcomes import BellState
 BASES: Final = ("HV", "DA", "RL")
 """Each is named by its detectors, that of bit 0 first."""
 
-PROTOCOL_VERSION: Final = 1
+PROTOCOL_VERSION: Final = 2
 """Of the wire and of the conversations; ends of different versions do not talk."""
 
 
@@ -56,6 +56,8 @@ class LinkTerms:
     """Epochs left out before and after, while the controller moves."""
     makes_keys: bool = False
     """True if blocks become secret keys; both nodes then have a key store."""
+    signed_exchange: bool = False
+    """True if both nodes pin each other's identity: what they share without photons is signed by it."""
     reconciliation: Literal["cascade", "ldpc"] = "cascade"
     """How errors are corrected."""
     eps_sec: float = 1e-10

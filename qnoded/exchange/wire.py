@@ -19,7 +19,7 @@ from typing import Annotated, Any, Final, get_args, get_origin, get_type_hints
 import numpy as np
 
 from qnoded.errors import LocalProtocolError, RemoteProtocolError
-from qnoded.exchange import committing, syndromes
+from qnoded.exchange import agreeing, bootstrapping, committing, syndromes
 from qnoded.exchange import live_messages as live
 from qnoded.exchange import messages as distilling
 from qnoded.exchange.limits import (
@@ -45,9 +45,10 @@ NO_SESSION: Final = bytes(SESSION_BYTES)
 """Of greetings."""
 MOST_FRAMES: Final = 16
 
-CONTROL, EPOCHS, DISTILLATION = 0, 1, 2
-"""The conversations: what was left open of keys is settled in the third; each block has its own after that."""
-FIRST_BLOCK: Final = 3
+CONTROL, EPOCHS, DISTILLATION, AGREEMENT = 0, 1, 2, 3
+"""The conversations: what was left open of keys is settled in the third, the fourth begins and renews what the ends
+share without photons; each block has its own after that."""
+FIRST_BLOCK: Final = 4
 """Conversation of block 0; that of block n is n more, modulo what the header holds."""
 CONVERSATIONS: Final = 1 << 32
 
@@ -83,6 +84,14 @@ KINDS: Final[dict[int, type[Message]]] = {
     82: committing.Settled,
     83: committing.OpenBlocks,
     84: committing.Verdicts,
+    85: committing.Noted,
+    88: agreeing.LedgerShown,
+    89: bootstrapping.Hello,
+    90: bootstrapping.Reply,
+    91: bootstrapping.Finish,
+    92: bootstrapping.Done,
+    93: bootstrapping.Kept,
+    94: bootstrapping.Refused,
     96: live.Seal,
 }
 """Number on the wire -> message; a number is never used for anything else again."""

@@ -10,8 +10,9 @@ from typing import Any, Final
 
 import numpy as np
 from numba import types
+from numpy.typing import NDArray
 
-from qnoded.kernels.compiling import I64_IN, I64_OUT, U8_IN, U8_OUT, U32_IN, U32_OUT, kernel
+from qnoded.kernels.compiling import I64_IN, I64_OUT, U8_IN, U8_OUT, U32_IN, U32_OUT, U64_IN, kernel
 from qnoded.records import I64, U8, U32
 
 STRETCH: Final = 64
@@ -21,6 +22,7 @@ U64: Final[Any] = np.uint64
 S64: Final[Any] = np.int64
 tuple_of: Final[Any] = types.UniTuple
 """Any to the type checker: the arithmetic of a kernel is numba's, and numba has no annotations here."""
+Words = NDArray[np.uint64]
 
 NEVER_PS: Final = -(2**62)
 """``last_ps`` of a detector that has not clicked yet; a difference to any tag below 2**62 ps fits int64."""
@@ -39,6 +41,9 @@ COUNTS: Final = 2
 """Number of its counts."""
 LABELS: Final = 256
 """Labels that a uint8 can hold."""
+
+LENGTH_OF_A_WORD: Final = U64(8 << 56)
+"""The word that SipHash takes after a message of eight bytes."""
 
 
 @kernel(types.int64, I64_IN, U8_IN, I64_IN, I64_OUT, I64_OUT, U8_OUT, I64_OUT)
@@ -79,13 +84,49 @@ def drop_dead_time(
     return total
 
 
-@kernel(types.uint64, types.uint64)
-def _splitmix64(counter: np.uint64) -> np.uint64:
-    """Mix a counter into 64 random bits (Steele, Lea, Flood, OOPSLA 2014, fig. 16; constants from there)."""
-    z = counter + U64(0x9E3779B97F4A7C15)
-    z = (z ^ (z >> U64(30))) * U64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> U64(27))) * U64(0x94D049BB133111EB)
-    mixed: np.uint64 = z ^ (z >> U64(31))
+@kernel(types.uint64, types.uint64, types.uint64)
+def _rotated(word: np.uint64, bits: np.uint64) -> np.uint64:
+    turned: np.uint64 = (word << bits) | (word >> (U64(64) - bits))
+    return turned
+
+
+@kernel(tuple_of(types.uint64, 4), types.uint64, types.uint64, types.uint64, types.uint64)
+def _sip_round(
+    v0: np.uint64, v1: np.uint64, v2: np.uint64, v3: np.uint64
+) -> tuple[np.uint64, np.uint64, np.uint64, np.uint64]:
+    v0, v2 = v0 + v1, v2 + v3
+    v1, v3 = _rotated(v1, U64(13)) ^ v0, _rotated(v3, U64(16)) ^ v2
+    v0, v2 = _rotated(v0, U64(32)) + v3, v2 + v1
+    v1, v3 = _rotated(v1, U64(17)) ^ v2, _rotated(v3, U64(21)) ^ v0
+    return v0, v1, _rotated(v2, U64(32)), v3
+
+
+@kernel(types.uint64, U64_IN, types.uint64)
+def siphash(key: Words, word: np.uint64) -> np.uint64:
+    """Return SipHash-2-4 of eight bytes: 64 bits that nobody can tell from random ones without the key.
+
+    Aumasson and Bernstein, "SipHash: a fast short-input PRF", INDOCRYPT 2012, section 2; constants from there.
+
+    Parameters
+    ----------
+    key : uint64[2], 128 secret bits, low word first
+    word : the eight bytes, lowest first
+
+    See Also
+    --------
+    tests.kernels.test_kernel_filtering.siphash_plainly : the plain twin.
+    """
+    v0, v1 = key[0] ^ U64(0x736F6D6570736575), key[1] ^ U64(0x646F72616E646F6D)
+    v2, v3 = key[0] ^ U64(0x6C7967656E657261), key[1] ^ U64(0x7465646279746573)
+    for taken in (word, LENGTH_OF_A_WORD):
+        v3 ^= taken
+        v0, v1, v2, v3 = _sip_round(v0, v1, v2, v3)
+        v0, v1, v2, v3 = _sip_round(v0, v1, v2, v3)
+        v0 ^= taken
+    v2 ^= U64(0xFF)
+    for _ in range(4):
+        v0, v1, v2, v3 = _sip_round(v0, v1, v2, v3)
+    mixed: np.uint64 = v0 ^ v1 ^ v2 ^ v3
     return mixed
 
 
@@ -126,15 +167,15 @@ def _survivor(detector: U8, first: np.uint64, after: np.uint64, random: np.uint6
     return survivor
 
 
-@kernel(types.int64, I64_IN, U8_IN, types.int64, types.int64, types.uint64, U32_OUT, I64_OUT)
+@kernel(types.int64, I64_IN, U8_IN, types.int64, types.int64, U64_IN, U32_OUT, I64_OUT)
 def list_multi_clicks(
-    tag_ps: I64, detector: U8, window_ps: int, policy: int, seed: int, left_out: U32, counts: I64
+    tag_ps: I64, detector: U8, window_ps: int, policy: int, key: Words, left_out: U32, counts: I64
 ) -> int:
     """List the clicks that must not count because other detectors of the node clicked at the same time.
 
     A cluster is a click with all that follow it within the window. Clusters of one detector alone are kept whole: they
     are the dead-time filter's business. Of another the first click of one detector is kept, each detector as likely as
-    the others: an echo does not win it a second chance. Which one hangs on the seed, the detectors and the time of the
+    the others: an echo does not win it a second chance. Which one hangs on the key, the detectors and the time of the
     cluster's first click alone.
 
     Parameters
@@ -144,7 +185,7 @@ def list_multi_clicks(
     window_ps : largest distance from the first click of a cluster, ps; two clicks that can meet the same click of
         the peer are at most a full coincidence window apart. Negative: every click stands alone.
     policy : ``KEEP_RANDOM`` or ``DISCARD``
-    seed : uint64
+    key : uint64[2], of ``siphash``; its choices become key bits, so on a live node it is a secret
     left_out : uint32[>= n], filled with the indices of these clicks, ascending
     counts : int64[COUNTS], added to: ``CLUSTERS``, ``DROPPED``
 
@@ -169,7 +210,7 @@ def list_multi_clicks(
         if mixed:
             survivor = after
             if policy != DISCARD:
-                random = _splitmix64(seed ^ _splitmix64(U64(start_ps)))
+                random = siphash(key, U64(start_ps))
                 survivor = _survivor(detector, first, after, random, marks)
             counts[CLUSTERS] += 1
             for n in range(first, after):

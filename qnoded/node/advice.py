@@ -51,14 +51,33 @@ _OF_INSTRUMENT: Final = {
 
 def advised(status: NodeStatus) -> NodeStatus:
     """Return the snapshot with every link's line of advice filled in."""
-    links = {name: replace(link, advice=link_advice(name, link)) for name, link in status.links.items()}
+    tagger = status.instruments.get("tagger")
+    mute = "" if tagger is None or tagger.state == "READY" else tagger.state
+    dark = any((one.reading or {}).get("emitting") is False for one in status.instruments.values())
+    links = {
+        name: replace(link, advice=link_advice(name, link, mute=mute, dark=dark)) for name, link in status.links.items()
+    }
     return replace(status, links=links)
 
 
-def link_advice(name: str, link: LinkStatus) -> str:
-    """Return what to do about a link; empty if nothing."""
+def link_advice(name: str, link: LinkStatus, *, mute: str = "", dark: bool = False) -> str:
+    """Return what to do about a link; empty if nothing.
+
+    Parameters
+    ----------
+    name
+        Of the link.
+    link
+        As it is now.
+    mute
+        State of this node's tagger if it gives no tags.
+    dark
+        Whether a laser of this node gives no light.
+    """
     if link.state in {"ACQUIRING", "RELOCKING"}:
-        return _about_a_search(link)
+        if mute:
+            return f"this node's tagger is {mute} and gives no tags: qnodectl devices says why"
+        return _about_the_light(link, dark=dark) or _about_a_search(link)
     if link.state == "SIFTING":
         return _about_sifting(link)
     if link.state == "GREETING" and link.since_s > LONG_GREETING_S:
@@ -73,7 +92,9 @@ def link_advice(name: str, link: LinkStatus) -> str:
 def instrument_advice(instrument: InstrumentStatus) -> str:
     """Return what to do about an instrument; empty if nothing."""
     if instrument.state == "READY" and instrument.problem is not None:
-        return "no light: find out why (qnodectl events); back with qnodectl light on"
+        if "settings_deg" in (instrument.reading or {}):
+            return "no light until it stands where [operate.positions] has it: look at the instrument and at the angles"
+        return "no light, for the reason given; unless it says that light comes back by itself: qnodectl light on"
     return _OF_INSTRUMENT.get(instrument.state, "")
 
 
@@ -88,12 +109,19 @@ def instrument_ready(instrument: InstrumentStatus) -> bool:
 
 
 def is_well(status: NodeStatus) -> bool:
-    """Tell whether the node runs, every link works and every instrument is ready."""
+    """Tell whether the node runs on a sound machine, every link works and every instrument is ready."""
     return (
         status.node.state == "running"
+        and not status.node.troubles
         and all(map(link_works, status.links.values()))
         and all(map(instrument_ready, status.instruments.values()))
     )
+
+
+def _about_the_light(link: LinkStatus, *, dark: bool) -> str:
+    if link.peer_light == "DARK":
+        return f"the laser of {link.peer} is dark: qnodectl status there says why; back with qnodectl light on there"
+    return "this node's laser is dark: find out why (qnodectl events); back with qnodectl light on" if dark else ""
 
 
 def _about_a_search(link: LinkStatus) -> str:
@@ -105,6 +133,8 @@ def _about_a_search(link: LinkStatus) -> str:
             f"no pairs found for {link.since_s:.0f} s: check that the source is on and both fibres are lit; "
             "if so, check that both hosts keep time (NTP), and widen search_offset_ps and search_frequency at both ends"
         )
+    if link.state == "RELOCKING" and link.clock.locked:
+        return "nothing to do for the clock, which is held; what is missing is named above, here or at the peer"
     return _OF_LINK[link.state]
 
 

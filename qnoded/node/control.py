@@ -5,20 +5,18 @@
     GET  /v1/status                    one snapshot
     GET  /v1/events?since=N            events after number N
     GET  /v1/stream                    a snapshot each second, as server-sent events
-    POST /v1/link/NAME/pause           resume, interlude likewise
+    POST /v1/link/NAME/pause           resume, interlude, enrol likewise
     POST /v1/light/on                  off likewise
     POST /v1/device/swap               {"role": ..., "table": {"driver": ..., ...}}
 
 Who may open the socket may operate the node: it belongs to the daemon's user and group, mode 0660. An error is
 ``{"error": what and what to do, "exit_code": 1, 2 or 3}``. Everything is bounded: requests, their size, streams, and
-how long a slow reader is waited for.
+how long a slow sender or reader is waited for. What streams use up is never missing to a question about the status.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import logging
 import os
 import socket
@@ -29,8 +27,9 @@ from typing import Any, Final, Protocol
 
 from aiohttp import web
 
-from qnoded.errors import ConfigError, InstrumentError, QnodedError, UsageError
+from qnoded.errors import ConfigError, DaemonUnavailable, InstrumentError, QnodedError, UsageError
 from qnoded.node.advice import advised
+from qnoded.node.snapshot_stream import SnapshotStream
 from qnoded.node.status import Event, NodeStatus, to_document
 
 SOCKET_MODE: Final = 0o660
@@ -38,10 +37,9 @@ FOLDER_MODE: Final = 0o750
 LARGEST_REQUEST_BYTES: Final = 64 * 1024
 """A driver's table; nothing else that is sent here is longer than a line."""
 MOST_REQUESTS: Final = 32
-"""At a time, streams included."""
-STREAM_INTERVAL_S: Final = 1.0
-SLOW_READER_S: Final = 5.0
-"""A stream whose reader takes longer for one snapshot is closed."""
+"""That act upon the node, at a time; what is only asked is answered at once and needs no limit."""
+SLOW_SENDER_S: Final = 5.0
+"""For the body of a request to arrive."""
 GRACE_S: Final = 1.0
 """Requests in work when the daemon stops get this long."""
 
@@ -75,6 +73,10 @@ class Controlled(Protocol):
         """Ask for a CHSH interlude as soon as possible."""
         ...
 
+    async def enrol(self, link: str) -> None:
+        """Declare a link's key for authentication lost, so that a signed exchange makes a new one."""
+        ...
+
     async def swap(self, role: str, table: dict[str, Any]) -> None:
         """Put another driver, or the same with other settings, in a role; the table is as in ``[instruments.ROLE]``."""
         ...
@@ -87,7 +89,7 @@ class ControlServer:
         self._path = path
         self._daemon = daemon
         self._requests = 0
-        self._closing = asyncio.Event()
+        self._stream = SnapshotStream(self._document)
         self._runner: web.AppRunner | None = None
 
     async def __aenter__(self) -> ControlServer:
@@ -104,8 +106,8 @@ class ControlServer:
             [
                 web.get("/v1/status", self._status),
                 web.get("/v1/events", self._events),
-                web.get("/v1/stream", self._stream),
-                web.post("/v1/link/{link}/{action:pause|resume|interlude}", self._link),
+                web.get("/v1/stream", self._stream.serve),
+                web.post("/v1/link/{link}/{action:pause|resume|interlude|enrol}", self._link),
                 web.post("/v1/light/{word:on|off}", self._light),
                 web.post("/v1/device/swap", self._swap),
             ]
@@ -119,7 +121,7 @@ class ControlServer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End the streams, finish what is in work, remove the socket."""
-        self._closing.set()
+        self._stream.close()
         assert self._runner is not None
         await self._runner.cleanup()
         self._path.unlink(missing_ok=True)
@@ -128,9 +130,10 @@ class ControlServer:
     async def _bounded(
         self, request: web.Request, handler: Callable[[web.Request], Awaitable[web.StreamResponse]]
     ) -> web.StreamResponse:
-        if self._requests >= MOST_REQUESTS:
-            return _refusal(503, f"{MOST_REQUESTS} requests are in work; close some qnodectl watch", 3)
-        self._requests += 1
+        acts = request.method == "POST"
+        if acts and self._requests >= MOST_REQUESTS:
+            return _refusal(503, f"{MOST_REQUESTS} requests are in work; try again when they are done", 3)
+        self._requests += acts
         try:
             return await handler(request)
         except QnodedError as error:
@@ -142,7 +145,7 @@ class ControlServer:
             _log.exception("control request failed: %s %s", request.method, request.path)
             return _refusal(500, "the daemon could not answer; its log says why", 3)
         finally:
-            self._requests -= 1
+            self._requests -= acts
 
     async def _status(self, _: web.Request) -> web.Response:
         return web.json_response(self._document())
@@ -154,20 +157,13 @@ class ControlServer:
             raise UsageError(problem)
         return web.json_response({"events": [to_document(event) for event in self._daemon.events(int(text))]})
 
-    async def _stream(self, request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-store"})
-        # Never more than one snapshot waits for a slow reader, and none when the daemon stops.
-        with contextlib.suppress(ConnectionError, TimeoutError):
-            await response.prepare(request)
-            while not self._closing.is_set():
-                async with asyncio.timeout(SLOW_READER_S):
-                    await response.write(b"data: " + json.dumps(self._document()).encode() + b"\n\n")
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._closing.wait(), STREAM_INTERVAL_S)
-        return response
-
     async def _link(self, request: web.Request) -> web.Response:
-        act = {"pause": self._daemon.pause, "resume": self._daemon.resume, "interlude": self._daemon.interlude}
+        act = {
+            "pause": self._daemon.pause,
+            "resume": self._daemon.resume,
+            "interlude": self._daemon.interlude,
+            "enrol": self._daemon.enrol,
+        }
         link, action = request.match_info["link"], request.match_info["action"]
         await act[action](link)
         return web.json_response({"link": link, "done": action})
@@ -179,7 +175,11 @@ class ControlServer:
 
     async def _swap(self, request: web.Request) -> web.Response:
         try:
-            wanted = await request.json()
+            async with asyncio.timeout(SLOW_SENDER_S):
+                wanted = await request.json()
+        except TimeoutError:
+            problem = f"the request did not arrive within {SLOW_SENDER_S:g} s; send it again"
+            raise UsageError(problem) from None
         except (ValueError, RecursionError):
             wanted = None
         if not isinstance(wanted, dict) or not isinstance(wanted.get("role"), str):
@@ -233,7 +233,7 @@ def _remove_if_left_behind(path: Path) -> None:
 def _http_status(error: QnodedError) -> int:
     if isinstance(error, (UsageError, ConfigError)):
         return 400
-    return 503 if isinstance(error, InstrumentError) else 409
+    return 503 if isinstance(error, (InstrumentError, DaemonUnavailable)) else 409
 
 
 def _refusal(status: int, text: str, exit_code: int) -> web.Response:

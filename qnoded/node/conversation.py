@@ -11,10 +11,11 @@ from qnoded.exchange import wire
 from qnoded.exchange.effects import Script
 from qnoded.exchange.greeting import Session
 from qnoded.exchange.happenings import Happening
-from qnoded.exchange.live_messages import Goodbye, Heartbeat, Seal
+from qnoded.exchange.live_messages import Goodbye, Heartbeat, Light, Seal
 from qnoded.exchange.messages import Message
 from qnoded.exchange.numbering import Numbering
 from qnoded.exchange.reports import BlockSifted, EpochDiscarded, EpochSifted
+from qnoded.node.agreeing import Agreeing
 from qnoded.node.distillation import Distillation, KeyMaking
 from qnoded.node.inbox import Inbox
 from qnoded.node.pool import Pool
@@ -42,6 +43,8 @@ class Conversation:
         Takes the script's reports.
     keys
         Where blocks become keys; None: they do not, and nothing is sealed.
+    light
+        What this node's laser does, for the peer's people.
     """
 
     def __init__(
@@ -53,16 +56,20 @@ class Conversation:
         transmit: Callable[[Sequence[wire.Frame]], str],
         emit: Callable[[object], None],
         keys: KeyMaking | None = None,
+        light: Callable[[], Light] = lambda: Light.NONE,
     ) -> None:
         self.session = session
         self.inbox = Inbox()
         self.newest_detected = 0
         """Number of this node's newest epoch, its own clock."""
+        self.peer_light: Light | None = None
+        """None until the peer's first heartbeat."""
         self._numbering = Numbering(session.identity)
-        self._story, self._transmit, self._emit = story, transmit, emit
+        self._story, self._transmit, self._emit, self._light = story, transmit, emit, light
         self._runner = ScriptRunner(self.inbox, pool, progress, self.send, self._report)
         self._distillation = Distillation(keys, self._send, emit) if keys else None
         self._seals = Seals(keys.talk(session.identity), self._send_seal, self._deliver) if keys else None
+        self._agreeing = Agreeing(keys, lambda message: self._send(message, wire.AGREEMENT)) if keys else None
         self._newest_settled = 0
         self._heard = asyncio.Event()
         self._ended = asyncio.Event()
@@ -100,11 +107,15 @@ class Conversation:
             return
         self._heard.set()
         self._story.tell("received", message=message, number=header.number)
-        if isinstance(message, Goodbye):
+        if isinstance(message, Heartbeat):
+            self.peer_light = message.light
+        elif isinstance(message, Goodbye):
             self.end(PeerSilent(f"the peer said goodbye: {message.reason}"))
         elif header.conversation != wire.CONTROL or isinstance(message, Seal):
             try:
-                if self._seals is not None:
+                if header.conversation == wire.AGREEMENT and self._agreeing is not None:
+                    self._agreeing.take(message)
+                elif self._seals is not None:
                     self._seals.arrived(header.conversation, message, frames)
                 else:
                     self._deliver(header.conversation, message)
@@ -134,17 +145,18 @@ class Conversation:
         if problem:
             reason = f"{problem}; message {number} was dropped, and the session ends"
             raise PeerSilent(reason)
-        if self._seals is not None and conversation != wire.CONTROL:
+        if self._seals is not None and conversation not in (wire.CONTROL, wire.AGREEMENT):
             self._seals.sent(message, frames)
 
     def _send_seal(self, seal: Seal) -> None:
         self._send(seal, wire.CONTROL)
 
     async def _work(self, script: Script[None]) -> None:
-        if self._seals is None or self._distillation is None:
+        if self._seals is None or self._distillation is None or self._agreeing is None:
             await self._runner.run(script)
             return
-        async with background(self._seals.run(), self._distillation.run()):
+        await self._agreeing.begin()
+        async with background(self._seals.run(), self._distillation.run(), self._agreeing.run()):
             await self._runner.run(script)
 
     def _deliver(self, conversation: int, message: Message) -> None:
@@ -169,7 +181,7 @@ class Conversation:
 
     async def _beat(self) -> None:
         while True:
-            beat = Heartbeat(self.newest_detected, self._newest_settled, self.inbox.epochs)
+            beat = Heartbeat(self.newest_detected, self._newest_settled, self.inbox.epochs, self._light())
             try:
                 self._send(beat, wire.CONTROL)
             except PeerSilent as error:

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -20,9 +20,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from qnoded.errors import ConfigError, UsageError
 from qnoded.instruments.protocols import SAFE_S
+from qnoded.instruments.reading import LaserReading
 from qnoded.node.control import ControlServer
 from qnoded.node.device import DeviceChanged
 from qnoded.node.devices import Devices
+from qnoded.node.disk import Disk
 from qnoded.node.doubt_file import DoubtFile
 from qnoded.node.event_log import EventLog
 from qnoded.node.notify import Notifier
@@ -32,11 +34,12 @@ from qnoded.node.status import Event, InstrumentStatus, Level, NodeState, NodeSt
 from qnoded.node.tasks import background
 from qnoded.node.turning import CONTROLLER, Turning
 from qnoded.node.warming import warm
-from qnoded.node.watchdog import LoopLag, Watchdog
+from qnoded.node.watchdog import HELD_UP_S, LoopLag, Watchdog
 from qnoded.node_settings import NodeSettings
 from qnoded.node_settings.models import KEY_POSITION
 
 if TYPE_CHECKING:
+    from qnoded.exchange.live_messages import Light
     from qnoded.node.key_service import KeyService
     from qnoded.node.link import Link
     from qnoded.node.linking import Linking
@@ -45,8 +48,6 @@ if TYPE_CHECKING:
 LASER: Final = "laser"
 SETTLE_S: Final = 10.0
 """Instruments that have not answered by then are declared missing; they are tried on."""
-LARGEST_LAG_S: Final = 1.0
-"""Light goes out when the event loop was held up for so long: half of what a permit lasts."""
 STATUS_S: Final = 5.0
 """Between two lines for the service manager."""
 EVENTS_SHOWN: Final = 20
@@ -92,7 +93,7 @@ class Daemon:
         self._started_utc = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         self._started_s = time.monotonic()
         self._events = EventLog()
-        self._lag = LoopLag()
+        self._lag = LoopLag(self._held_up)
         self._stopping = asyncio.Event()
         self._devices = Devices(
             {role: one.table() for role, one in settings.instruments.items()},
@@ -108,6 +109,7 @@ class Daemon:
         self._dark: str | None = None
         """Why the laser gives no light though the config asks for it."""
         self._turning: Turning | None = None
+        self._disk: Disk | None = None
 
     # The life of the node
 
@@ -202,7 +204,8 @@ class Daemon:
         from qnoded.node.recording import SiftedRecorder
 
         operate, simulation = self.settings.operate, self.settings.node.simulation
-        recorder = SiftedRecorder(self._record_folder, pool, simulation=simulation) if self._record_folder else None
+        self._disk = disk = Disk(pool, lambda level, text: self.tell(level, "disk", text))
+        recorder = SiftedRecorder(self._record_folder, disk, simulation=simulation) if self._record_folder else None
         if CONTROLLER in self._devices:
             self._turning = Turning(
                 self._devices, operate.positions, KEY_POSITION, lambda level, text: self.tell(level, CONTROLLER, text)
@@ -210,18 +213,18 @@ class Daemon:
         doubts: DoubtFile | None = None
         if LASER in self._devices and operate.laser_power_dbm is not None:
             assert operate.max_power_dbm is not None
-            doubts = DoubtFile(self.settings.node.state_dir, pool)
+            doubts = DoubtFile(self.settings.node.state_dir, disk)
             self._doubt = await doubts.load()
             self._office = PermitOffice(
                 self._devices,
                 power_dbm=operate.laser_power_dbm,
                 max_power_dbm=operate.max_power_dbm,
-                health={"an event loop on time": lambda: self._lag.recent_s < LARGEST_LAG_S},
+                health=self._health(),
                 tell=self._light_changed,
                 remember=doubts.keep,
             )
         watchers = [one.take for one in (self._turning,) if one] + [one.add for one in (recorder,) if one]
-        linking = Linking(self.settings, self._devices, pool, watchdog, watchers, self.tell, keys)
+        linking = Linking(self.settings, self._devices, pool, disk, watchdog, watchers, self.tell, self._light, keys)
         self._links = linking.links
         if self._turning is not None:
             self._turning.followers += [link.controller_stands for link in linking.links.values()]
@@ -234,6 +237,13 @@ class Daemon:
                     await self._wind_down(linking, recorder, doubts)
         finally:
             linking.close()
+
+    def _health(self) -> dict[str, Callable[[], bool]]:
+        """Return what must hold of the node for light, by name."""
+        health = {"an event loop on time": lambda: self._lag.recent_s < HELD_UP_S}
+        if (turning := self._turning) is not None:
+            health["a polarization controller where it should be"] = lambda: turning.problem is None
+        return health
 
     async def _wind_down(self, linking: Linking, recorder: SiftedRecorder | None, doubts: DoubtFile | None) -> None:
         if self._office is not None:
@@ -262,6 +272,7 @@ class Daemon:
             started_utc=self._started_utc,
             uptime_s=time.monotonic() - self._started_s,
             loop_lag_s=self._lag.recent_s,
+            troubles=self._disk.troubles if self._disk else (),
         )
         links = {name: link.status() for name, link in self._links.items()}
         return NodeStatus(state, self._instruments(), links, self._events.since(0, EVENTS_SHOWN))
@@ -292,6 +303,10 @@ class Daemon:
         """Ask for a CHSH interlude as soon as possible."""
         self._link(link).interlude()
 
+    async def enrol(self, link: str) -> None:
+        """Declare a link's key for authentication lost, so that a signed exchange makes a new one."""
+        await self._link(link).enrol()
+
     async def swap(self, role: str, table: dict[str, Any]) -> None:
         """Put another driver, or the same with other settings, in a role."""
         await self._devices.swap(role, table)
@@ -317,11 +332,17 @@ class Daemon:
                 identity=str(one.identity) if one.identity else None,
                 reading=reading_document(one.reading) if one.reading else None,
                 reading_age_s=None if one.read_loop_s is None else now_s - one.read_loop_s,
-                problem=one.problem or (self._dark if one.role == LASER else None),
+                problem=one.problem or self._amiss(one.role),
                 retry_in_s=None if one.retry_loop_s is None else max(one.retry_loop_s - now_s, 0.0),
             )
             for one in self._devices.snapshots()
         }
+
+    def _amiss(self, role: str) -> str | None:
+        """Return why an instrument that is ready does not do what the node wants of it."""
+        if role == CONTROLLER and self._turning is not None:
+            return self._turning.problem
+        return self._dark if role == LASER else None
 
     # What the parts tell
 
@@ -330,9 +351,23 @@ class Daemon:
         level: Level = "warning" if bad else "info"
         self.tell(level, changed.role, f"{changed.state.name}: {changed.text}")
 
+    def _held_up(self, late_s: float) -> None:
+        # While kernels are compiled, it is expected.
+        if self._state == "running":
+            text = f"this node stood still for {late_s:.1f} s: it was stopped, or the machine slept or is overloaded"
+            self.tell("warning", "node", f"{text}; peers and instruments may have been lost over it")
+
     def _light_changed(self, changed: LightChanged) -> None:
         self._dark = None if changed.emitting else changed.text
         self.tell("info" if changed.emitting or self._stopping.is_set() else "warning", LASER, changed.text)
+
+    def _light(self) -> Light:
+        from qnoded.exchange.live_messages import Light
+
+        if LASER not in self._devices:
+            return Light.NONE
+        reading = self._devices.snapshot(LASER).reading
+        return Light.EMITTING if isinstance(reading, LaserReading) and reading.emitting else Light.DARK
 
     async def _tell_status(self, notifier: Notifier) -> None:
         while True:

@@ -9,22 +9,26 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from concurrent.futures import Future
+from dataclasses import dataclass, field, replace
 from typing import Final
 
+from qnoded.errors import UsageError
 from qnoded.exchange import committing, distilling, key_making, wire
+from qnoded.exchange.bootstrapping import Signers
 from qnoded.exchange.distilling import Discard, DistilledKey
 from qnoded.exchange.live_messages import BlockGivenUp
 from qnoded.exchange.messages import Message
 from qnoded.exchange.reports import BlockDiscarded, BlockSifted, KeyMade, NoKey
 from qnoded.exchange.terms import LinkTerms
 from qnoded.node.inbox import Inbox
+from qnoded.node.keys.contents import Role
 from qnoded.node.keys.pools import PoolLevels
 from qnoded.node.keys.sealed_talk import SealedTalk
 from qnoded.node.keys.store import KeyStore
 from qnoded.node.pool import Pool
 from qnoded.node.script_runner import ScriptRunner
-from qnoded.node.status import KeysStatus
+from qnoded.node.status import KeysStatus, Level
 from qnoded.node.tally import Tally
 from qnoded.node.watchdog import Progress
 from qnoded.records import SIDES
@@ -34,6 +38,7 @@ MOST_BLOCKS: Final = 32
 
 Say = Callable[[Message, int], None]
 """Sends a message in a conversation of the session."""
+Tell = Callable[[Level, str], None]
 
 
 @dataclass(slots=True)
@@ -42,12 +47,18 @@ class KeyMaking:
 
     store: KeyStore
     terms: LinkTerms
-    role: str
+    role: Role
     pool: Pool
     """Not the one in which epochs are computed."""
     progress: Progress
     levels: PoolLevels | None = None
     """Key left for authentication, as of the last block."""
+    signers: Signers | None = None
+    """Identities of this node and of the peer; None: no signed exchange."""
+    agreed_loop_s: float | None = None
+    """When this end last made an agreement; None: it has not since the daemon started."""
+    tell: Tell = lambda _level, _text: None
+    """Takes events for people."""
 
     @property
     def link(self) -> str:
@@ -56,11 +67,12 @@ class KeyMaking:
 
     def talk(self, session: bytes) -> SealedTalk:
         """Return what seals a session."""
-        return SealedTalk(self.store, self.link, session)
+        return SealedTalk(self.store, self.link, self.role, session)
 
     def status(self, tally: Tally) -> KeysStatus:
         """Return what is known of the link's keys now."""
-        stock, levels = self.store.stock(self.link), self.levels
+        levels = self.levels
+        stock = self.store.stock(self.link)
         return KeysStatus(
             available=stock.own_keys,
             waiting=stock.peer_keys,
@@ -73,6 +85,20 @@ class KeyMaking:
             authentication_low=levels is not None and levels.low,
         )
 
+    async def declare_lost(self) -> None:
+        """Let a signed exchange take the place of the link's ledger.
+
+        Raises
+        ------
+        UsageError
+            If there is no ledger, or no identities are pinned.
+        """
+        if self.signers is None:
+            problem = "no identities are pinned; give both nodes a new first_secret instead (docs/keys.md)"
+            raise UsageError(problem)
+        await asyncio.wrap_future(self.store.declare_lost(self.link))
+        self.levels = None
+
     async def look(self) -> None:
         """Look how much key is left for authentication."""
         self.levels = await asyncio.wrap_future(self.store.pool_levels(self.link))
@@ -83,6 +109,10 @@ class _Work:
     """A block in work."""
 
     block: BlockSifted
+    begun: Future[None]
+    """Done when its row in the ledger is on disk."""
+    row: bytes
+    """Name of the row until the block is committed."""
     inbox: Inbox = field(default_factory=Inbox)
     task: asyncio.Task[None] | None = None
     given_up: NoKey | None = None
@@ -114,13 +144,16 @@ class Distillation:
 
     def begin(self, block: BlockSifted) -> None:
         """Make a key of a block, which the peer holds too."""
-        conversation = key_making.conversation_of(block.block)
+        conversation, terms = key_making.conversation_of(block.block), self._keys.terms
         if self._is_alice and len(self._works) >= MOST_BLOCKS:
             self._say(BlockGivenUp(NoKey.OVERLOAD), conversation)
             numbers = f"{MOST_BLOCKS} blocks are in work; give the nodes more cores, or make the blocks larger"
+            self._keys.store.note(self._keys.link, key_making.without_key(block, terms, NoKey.OVERLOAD.value))
             self._emit(BlockDiscarded(block.block, NoKey.OVERLOAD, numbers))
             return
-        self._works[conversation] = _Work(block)
+        row = os.urandom(committing.BLOCK_ID_BYTES)
+        begun = self._keys.store.begin(self._keys.link, row, key_making.without_key(block, terms, key_making.IN_WORK))
+        self._works[conversation] = _Work(block, begun, row)
         self._begun.put_nowait(conversation)
 
     def take(self, conversation: int, message: Message) -> None:
@@ -163,7 +196,7 @@ class Distillation:
                     work.task = group.create_task(self._make(work))
         finally:
             for work in self._works.values():
-                self._discarded(work.block, NoKey.SESSION_ENDED, NoKey.SESSION_ENDED.value)
+                self._give_up(work, NoKey.SESSION_ENDED, NoKey.SESSION_ENDED.value)
 
     async def _recover(self) -> None:
         """Decide with the peer what earlier sessions left open, once there is a key to commit: it takes seals."""
@@ -174,21 +207,22 @@ class Distillation:
         self._recovered.set()
 
     async def _make(self, work: _Work) -> None:
-        block = work.block
-        conversation = key_making.conversation_of(block.block)
+        conversation = key_making.conversation_of(work.block.block)
         try:
+            # Shielded, since a job that is cancelled while it waits leaves no row.
+            await asyncio.shield(asyncio.wrap_future(work.begun))
             if work.given_up is None:
-                await self._distil(block, self._runner(conversation, work.inbox))
+                await self._distil(work, self._runner(conversation, work.inbox))
         except asyncio.CancelledError:
             if work.given_up is None:
                 raise
         del self._works[conversation]
         if work.given_up is not None:
-            self._discarded(block, work.given_up, f"the peer gave it up: {work.given_up.value}")
+            self._give_up(work, work.given_up, f"the peer gave it up: {work.given_up.value}")
         await self._keys.look()
 
-    async def _distil(self, block: BlockSifted, runner: ScriptRunner) -> None:
-        terms, over = self._keys.terms, self._keys.pool.over
+    async def _distil(self, work: _Work, runner: ScriptRunner) -> None:
+        block, terms, over = work.block, self._keys.terms, self._keys.pool.over
         sampled = key_making.tested(block)
         agreed = key_making.agreement(terms, sampled)
         result: DistilledKey | Discard
@@ -198,33 +232,41 @@ class Distillation:
             result = await runner.run(distilling.bob_tested(sampled, agreed, over=over))
         account = key_making.account(block, terms, result)
         if isinstance(result, Discard):
-            await asyncio.wrap_future(self._keys.store.note(self._keys.link, account))
+            await asyncio.wrap_future(self._keys.store.note(self._keys.link, account, work.row))
             self._discarded(block, key_making.why_not(result), result.advice)
             return
         key = key_making.whole_bytes(result)
         if key_making.too_short(key):
-            await asyncio.wrap_future(self._keys.store.note(self._keys.link, account))
+            self._keys.store.note(self._keys.link, replace(account, outcome=NoKey.NO_LENGTH.value), work.row)
             self._discarded(block, NoKey.NO_LENGTH, f"{len(key)} bytes of key are used up by their commit")
             return
+        book = self._keys.store.book(self._keys.link, work.row)
         self._key_is_due.set()
         await self._recovered.wait()
         if self._is_alice:
             async with self._committing:
-                both_hold = await runner.run(committing.alice(key, account, self._book, os.urandom))
+                both_hold = await runner.run(committing.alice(key, account, book, os.urandom))
         else:
-            both_hold = await runner.run(committing.bob(key, account, self._book))
+            both_hold = await runner.run(committing.bob(key, account, book))
         # Not where the session ends meanwhile: the store's thread may be reading it then.
         key.wipe()
         if both_hold:
             self._emit(KeyMade(block.block, account))
         else:
-            self._discarded(block, NoKey.NOT_COMMITTED, "report it with both ends' logs if it happens again")
+            self._give_up(work, NoKey.NOT_COMMITTED, "report it with both ends' logs if it happens again")
 
     def _runner(self, conversation: int, inbox: Inbox) -> ScriptRunner:
         def say(message: Message) -> None:
             self._say(message, conversation)
 
         return ScriptRunner(inbox, self._keys.pool, self._keys.progress, say, lambda _: None)
+
+    def _give_up(self, work: _Work, reason: NoKey, numbers: str) -> None:
+        """Close a block's row unless it is settled with the peer, and tell."""
+        account = key_making.without_key(work.block, self._keys.terms, reason.value)
+        # Not waited for: the store does one after the other, and a session may be ending here.
+        self._keys.store.note(self._keys.link, account, work.row)
+        self._discarded(work.block, reason, numbers)
 
     def _discarded(self, block: BlockSifted, reason: NoKey, numbers: str) -> None:
         self._emit(BlockDiscarded(block.block, reason, numbers))

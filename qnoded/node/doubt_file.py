@@ -6,11 +6,10 @@ A file that cannot be read is a doubt as well. Written by the disk's thread; a d
 from __future__ import annotations
 
 import asyncio
-import logging
 from pathlib import Path
 from typing import Final
 
-from qnoded.node.pool import Pool
+from qnoded.node.disk import Disk
 from qnoded.node.whole_file import remove_file, replace_file
 
 NAME: Final = "laser-stays-dark"
@@ -18,15 +17,13 @@ LOAD_S: Final = 5.0
 """A disk that does not answer for so long does not say that all is well."""
 LARGEST_FILE_BYTES: Final = 4096
 
-log = logging.getLogger(__name__)
-
 
 class DoubtFile:
     """The doubt about a node's laser; the newest word wins."""
 
-    def __init__(self, folder: Path, pool: Pool) -> None:
+    def __init__(self, folder: Path, disk: Disk) -> None:
         self.path = folder / NAME
-        self._pool = pool
+        self._disk = disk
         self._doubt: str | None = None
         self._changed = asyncio.Event()
         self._writing = asyncio.Lock()
@@ -35,7 +32,7 @@ class DoubtFile:
         """Return the doubt that an earlier run left, or None."""
         try:
             async with asyncio.timeout(LOAD_S):
-                self._doubt = await self._pool.write(_load, self.path)
+                self._doubt = await self._disk.read(_load, self.path)
         except TimeoutError:
             self._doubt = f"{self.path} could not be read within {LOAD_S:g} s"
         return self._doubt
@@ -58,10 +55,8 @@ class DoubtFile:
             if not self._changed.is_set():
                 return
             self._changed.clear()
-            try:
-                await self._pool.write(_write, self.path, self._doubt)
-            except OSError as error:
-                log.error("%s could not be written: %s; a restart may give light again", self.path, error)
+            what, loss = "why the laser stays dark", "a restart may give light again"
+            await self._disk.keep(what, loss, self.path, _write, self.path, self._doubt)
 
 
 def _load(path: Path) -> str | None:

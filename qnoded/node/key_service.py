@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 from qnoded.errors import ConfigError
 from qnoded.exchange.authenticating import HASH_KEYS_BYTES, TAG_BYTES
+from qnoded.exchange.bootstrapping import Signers
 from qnoded.node.delivery.directory import Directory
 from qnoded.node.delivery.server import serving
 from qnoded.node.distillation import KeyMaking
+from qnoded.node.keys.identities import own_identity, pinned_identity
 from qnoded.node.keys.opening import enrol_with_file, open_store
 from qnoded.node.keys.store import KeyStore
 from qnoded.node.pool import Pool
@@ -35,13 +37,24 @@ Teller = Callable[[Level, str, str], None]
 class KeyService:
     """What links need of the store."""
 
-    def __init__(self, settings: NodeSettings, store: KeyStore, pool: Pool) -> None:
+    def __init__(
+        self, settings: NodeSettings, store: KeyStore, pool: Pool, signers: Mapping[str, Signers], tell: Teller
+    ) -> None:
         self._settings, self._store, self._pool = settings, store, pool
+        self._signers, self._tell = signers, tell
 
     def making(self, link: str, watchdog: Watchdog) -> KeyMaking:
         """Return what a link makes its keys with."""
         progress = watchdog.watch(f"keys of link {link}")
-        return KeyMaking(self._store, self._settings.terms(link), self._settings.links[link].role, self._pool, progress)
+        return KeyMaking(
+            self._store,
+            self._settings.terms(link),
+            self._settings.links[link].role,
+            self._pool,
+            progress,
+            signers=self._signers.get(link),
+            tell=lambda level, text: self._tell(level, f"link {link}", text),
+        )
 
 
 @asynccontextmanager
@@ -71,12 +84,13 @@ async def key_service(
         return
     store = await disk.write(_open, settings, settings.keys)
     try:
+        signers = await disk.write(_signers, settings)
         for name in settings.links:
             await _enrol(settings, where, store, name, disk, tell)
         pool = Pool(DISTILLING_THREADS)
         try:
             async with background(_keep_tidy(store)), _delivering(settings, store, tell):
-                yield KeyService(settings, store, pool)
+                yield KeyService(settings, store, pool, signers, tell)
         finally:
             pool.close()
     finally:
@@ -94,6 +108,17 @@ def _open(settings: NodeSettings, keys: KeysSettings) -> KeyStore:
     return open_store(keys, folder, simulation=settings.node.simulation)
 
 
+def _signers(settings: NodeSettings) -> dict[str, Signers]:
+    """Return whose signatures count, for each link that pins an identity."""
+    pinned = {name: link.peer_identity for name, link in settings.links.items() if link.peer_identity is not None}
+    if not pinned:
+        return {}
+    assert settings.keys is not None
+    assert settings.keys.identity is not None
+    identity = own_identity(settings.keys.identity)
+    return {name: Signers(identity, pinned_identity(path)) for name, path in pinned.items()}
+
+
 async def _enrol(settings: NodeSettings, where: Path, store: KeyStore, name: str, disk: Pool, tell: Teller) -> None:
     """Begin a link that the store does not know, or that can say no more, with the secret that both ends share."""
     link, stored = settings.links[name], settings.terms(name).link
@@ -105,9 +130,12 @@ async def _enrol(settings: NodeSettings, where: Path, store: KeyStore, name: str
         if ended is None:
             return
     if link.first_secret is None:
-        if ended is not None:
-            return  # the link itself says why it does not run
-        remedy = "make one with qnodectl keys new-secret, carry it to both nodes, and name it here"
+        if ended is not None or link.peer_identity is not None:
+            return  # the link itself says why it does not run, or begins with a signed exchange
+        remedy = (
+            "make one with qnodectl keys new-secret, carry it to both nodes, and name it here; or pin identities "
+            "(peer_identity, docs/keys.md)"
+        )
         raise ConfigError(where, f"links.{name}.first_secret", "is missing, and the link has no key yet", remedy)
     try:
         await asyncio.wrap_future(await disk.write(enrol_with_file, store, stored, link.role, link.first_secret))

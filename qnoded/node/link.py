@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
-import secrets
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Final
@@ -18,6 +16,7 @@ from typing import Final
 from qnoded.errors import (
     AuthenticationFailed,
     KeysExhausted,
+    LedgersDiffer,
     LocalProtocolError,
     PeerSilent,
     QnodedError,
@@ -27,29 +26,21 @@ from qnoded.errors import (
 )
 from qnoded.exchange import wire
 from qnoded.exchange.effects import Script
-from qnoded.exchange.greeting import Introduction, Session, hear, restarted
+from qnoded.exchange.greeting import Session, hear, restarted
 from qnoded.exchange.happenings import ControllerStands, Detected, DetectionLost, InterludeWanted, KnownClock
 from qnoded.exchange.lifecycle import Event, State
-from qnoded.exchange.live_messages import NONCE_BYTES, Greeting
-from qnoded.exchange.reports import (
-    BlockDiscarded,
-    ClockAcquired,
-    ClockTracked,
-    EpochDiscarded,
-    EpochSifted,
-    InterludePlanned,
-    LockLost,
-    NoKey,
-    Reason,
-    ServiceMeasured,
-)
+from qnoded.exchange.live_messages import Greeting, Light
+from qnoded.exchange.reports import ClockTracked, EpochDiscarded, Reason
 from qnoded.exchange.terms import LinkTerms
 from qnoded.exchange.wire import Frame
 from qnoded.node.acquisition import Acquisition
 from qnoded.node.conversation import Conversation
 from qnoded.node.distillation import KeyMaking
+from qnoded.node.following import LOCKED, Following
+from qnoded.node.introducing import Introducing
 from qnoded.node.lock_file import LockFile, PersistedLock
 from qnoded.node.pool import Pool
+from qnoded.node.reaching import Reaching
 from qnoded.node.sockets import Wire
 from qnoded.node.standing import Standing
 from qnoded.node.status import Level, LinkStatus
@@ -63,26 +54,16 @@ from qnoded.units import EPOCH_PS
 GREETING_S: Final = 1.0
 MISMATCH_GREETING_S: Final = 10.0
 """Slowly, so that mending one end heals the link and the log stays readable."""
-RESPITE_S: Final = 2.0
-"""After a session that ended by a fault: what fails at once every time must not fail a thousand times a second."""
-GARBAGE_S: Final = 10.0
-"""Between two words about messages that cannot be read: a peer must not fill the log."""
+LEDGERS_DIFFER_S: Final = 30.0
+"""Between two sessions that begin without a common key for authentication."""
 FLUSH_S: Final = 1.0
 """A disk that hangs must not hold the end of the node."""
-RENEWAL_S: Final = 5.0
-"""The connecting end makes a new socket when it was not heard for so long: libzmq gives some connections up."""
-
-INTRODUCTION_S: Final = 60.0
-"""What an end says of its clock and rate gets this old, then it introduces itself anew."""
 UNLOCKED_S: Final = 600.0
 """A session that has no lock for so long ends: the next one looks anew at the hosts' clocks, from which a tagger's runs
 away by half a second a day."""
 
 _SILENT: Final = (State.PAUSED, State.STOPPED)
-_LOCKED: Final = (State.SIFTING, State.INTERLUDE)
 _SEARCHING: Final = (State.ACQUIRING, State.RELOCKING)
-_UNLOCKED: Final = (Reason.LOCK_LOST, Reason.NO_LOCK)
-"""Of epochs: all that the revealer learns of the clock, which the matcher keeps."""
 
 log = logging.getLogger(__name__)
 
@@ -110,6 +91,8 @@ class Link:
         Takes events for people: level and text.
     keys
         Where blocks become keys; None: they do not.
+    light
+        What this node's laser does.
     """
 
     def __init__(
@@ -129,28 +112,23 @@ class Link:
         watchers: Sequence[Callable[[object], None]] = (),
         tell: Callable[[Level, str], None],
         keys: KeyMaking | None = None,
+        light: Callable[[], Light] = lambda: Light.NONE,
     ) -> None:
         self.name, self.role, self.terms = name, role, terms
-        self._software, self._socket, self._acquisition = software, socket, acquisition
+        self._socket, self._acquisition = socket, acquisition
         self._pool, self._progress, self._lock_file, self._story = pool, progress, lock_file, story
         self._make_script, self._watchers, self._tell = make_script, tuple(watchers), tell
-        self._keys = keys
+        self._keys, self._light = keys, light
         self._standing = Standing(story, tell)
+        self._following = Following(self._standing, tell)
+        self._introducing = Introducing(role, software, terms, acquisition)
         self._tally = Tally(terms, role)
         self._lock: PersistedLock | None = None
-        self._introduction: Introduction | None = None
-        self._introduced_s = 0.0
         self._conversation: Conversation | None = None
         self._settled: asyncio.Queue[tuple[Conversation, Script[None]]] = asyncio.Queue()
-        self._interlude: InterludePlanned | None = None
         self._controller: ControllerStands | None = None
-        self._renewed_s = self._not_before_s = self._now_s()
-        self._heard_s: float | None = None
-        self._told_of_refusal = 0
-        self._garbage_told_s = -math.inf
+        self._reaching = Reaching(socket, self._standing, tell)
         self._wake = asyncio.Event()
-        self._fault = ""
-        self._fault_told = asyncio.Event()
 
     # What the daemon asks of a link
 
@@ -158,9 +136,8 @@ class Link:
         """Keep the link until cancelled."""
         self._lock = await self._lock_file.load()
         try:
-            async with background(
-                self._socket.watch(self._wake.set), self._lock_file.run(), self._dump(), self._hear(), self._greet()
-            ):
+            beside = self._socket.watch(self._wake.set), self._lock_file.run(), self._story.run()
+            async with background(*beside, self._hear(), self._greet()):
                 await self._talk()
         finally:
             self.stop()
@@ -183,6 +160,21 @@ class Link:
         if self._standing.state is State.PAUSED:
             self._standing.happened(Event.RESUME, "resumed by the operator")
             self._wake.set()
+
+    async def enrol(self) -> None:
+        """Declare the ledger of authentication key lost, so that a signed exchange makes a new one.
+
+        Raises
+        ------
+        UsageError
+            If there is none, or no signed exchange may take its place.
+        """
+        if self._keys is None:
+            problem = "this node makes no keys: it has no [keys] table"
+            raise UsageError(problem)
+        await self._keys.declare_lost()
+        self._introducing.rest(0.0)
+        self._leave(Event.SESSION_ENDED, "the operator has declared the ledger lost")
 
     def interlude(self) -> None:
         """Ask for a CHSH interlude as soon as possible.
@@ -210,7 +202,7 @@ class Link:
             since_s=now_s - self._standing.since_s,
             reason=self._standing.reason,
             session=conversation.session.identity.hex()[:8] if conversation else None,
-            clock=tally.clock(now_s, locked=self._standing.state in _LOCKED),
+            clock=tally.clock(now_s, locked=self._standing.state in LOCKED or self._following.clock_held),
             rates=tally.rates(now_s),
             qber=tally.qber(now_s),
             chsh=tally.chsh,
@@ -220,7 +212,8 @@ class Link:
             discards={reason.name: count for reason, count in tally.discards.items()},
             bits_per_detection=tally.bits_per_detection,
             blocks=tally.blocks,
-            peer_age_s=None if self._heard_s is None else now_s - self._heard_s,
+            peer_age_s=self._reaching.age_s,
+            peer_light=conversation.peer_light.name if conversation and conversation.peer_light else None,
             refused_keys=self._socket.refused,
             keys=self._keys.status(tally) if self._keys else None,
         )
@@ -243,7 +236,7 @@ class Link:
             self._tally.detected(len(epoch.epoch), self._now_s())
         if self._conversation is None:
             self._count_unused(epoch)
-            if self._introduction is None:
+            if self._introducing.current is None:
                 self._wake.set()
             return
         self._conversation.newest_detected = _number(epoch)
@@ -266,12 +259,12 @@ class Link:
             header = wire.read_header(frames[0])
             if header.conversation != wire.CONTROL or wire.KINDS[header.kind] is not Greeting:
                 if self._conversation is not None:
-                    self._heard_s = self._now_s()
+                    self._reaching.heard()
                     self._conversation.take(header, frames)
                 return
             _, greeting = wire.decode(frames)
             assert isinstance(greeting, Greeting)
-            self._heard_s = self._now_s()
+            self._reaching.heard()
             self._story.tell("received", message=greeting)
             self._greeted(greeting)
         except TermsMismatch as error:
@@ -279,24 +272,19 @@ class Link:
                 self._standing.enter(Event.HEARD, "")
             self._standing.happened(Event.DIFFERED, str(error), "error")
         except RemoteProtocolError as error:
-            # Garbage from the pinned key: another version, or a peer that is broken. It must not end a good session.
-            if self._now_s() >= self._garbage_told_s + GARBAGE_S:
-                self._garbage_told_s = self._now_s()
-                self._tell("error", str(error))
-            if self._conversation is None:
-                self._standing.reason = str(error)
+            self._reaching.garbled(error, alone=self._conversation is None)
 
     def _greeted(self, greeting: Greeting) -> None:
         if self._conversation is not None:
             if not restarted(self._conversation.session, self.role, greeting):
                 return
             self._leave(Event.SESSION_ENDED, "the peer has begun anew")
-        mine = self._introduced()
+        mine = self._introducing.introduction()
         if mine is None:
-            self._standing.enter(Event.HEARD, self._unready)
+            self._standing.enter(Event.HEARD, self._introducing.unready)
             return
         heard = hear(mine, greeting)
-        self._introduction = heard.introduction
+        self._introducing.current = heard.introduction
         self._standing.enter(Event.HEARD, "")
         if heard.answer or heard.session:
             # Always before the first message of a session, so that the peer has settled when that one arrives.
@@ -309,46 +297,30 @@ class Link:
     async def _greet(self) -> None:
         while True:
             if self._conversation is None and self._standing.state not in _SILENT:
-                self._renew_if_unheard()
-                if self._introduced(anew=self._now_s() >= self._introduced_s + INTRODUCTION_S) is not None:
+                self._reaching.look()
+                if self._introducing.renewed() is not None:
                     self._say_greeting()
-            elif self._standing.state in _SEARCHING and self._now_s() >= self._standing.since_s + UNLOCKED_S:
+            elif self._searches_in_vain:
                 self._leave(Event.SESSION_ENDED, f"no lock within {UNLOCKED_S:g} s: the hosts' clocks are asked anew")
                 continue
+            self._following.look()
             self._wake.clear()
             slow = self._standing.state is State.MISMATCH
             with suppress(TimeoutError):
                 async with asyncio.timeout(MISMATCH_GREETING_S if slow else GREETING_S):
                     await self._wake.wait()
 
-    def _introduced(self, *, anew: bool = False) -> Introduction | None:
-        """Return what this end says of itself, fixed with its nonce; None as long as it may not or cannot greet."""
-        if self._now_s() < self._not_before_s:
-            return None
-        acquisition = self._acquisition
-        utc_ns, rate_hz = acquisition.utc_minus_tag_ns, acquisition.detections_hz
-        if (
-            (self._introduction is None or anew)
-            and acquisition.axis is not None
-            and utc_ns is not None
-            and rate_hz > 0.0
-        ):
-            nonce = secrets.token_bytes(NONCE_BYTES)
-            self._introduced_s = self._now_s()
-            self._introduction = Introduction(
-                self.role, self._software, self.terms, nonce, acquisition.axis, utc_ns, rate_hz
-            )
-        return self._introduction
-
     @property
-    def _unready(self) -> str:
-        """Why this end does not greet."""
-        respite_s = self._not_before_s - self._now_s()
-        return f"waiting {respite_s:.0f} s after a fault" if respite_s > 0 else "this node has no detections yet"
+    def _searches_in_vain(self) -> bool:
+        return (
+            self._standing.state in _SEARCHING
+            and not self._following.clock_held
+            and self._now_s() >= self._standing.since_s + UNLOCKED_S
+        )
 
     def _say_greeting(self) -> None:
-        assert self._introduction is not None
-        greeting = self._introduction.greeting()
+        assert self._introducing.current is not None
+        greeting = self._introducing.current.greeting()
         try:
             frames = wire.encode(greeting, wire.NO_SESSION, wire.CONTROL, 0)
         except LocalProtocolError as error:
@@ -358,25 +330,17 @@ class Link:
         problem = self._socket.send(frames)
         self._story.tell("sent", message=greeting, problem=problem)
 
-    def _renew_if_unheard(self) -> None:
-        now_s = self._now_s()
-        if self._socket.refused > self._told_of_refusal:
-            self._told_of_refusal = self._socket.refused
-            self._standing.enter(Event.UNKNOWN_KEY, f"{self._socket.refused} connections refused because of their key")
-        if self._socket.connects and now_s - max(self._renewed_s, self._heard_s or 0.0) > RENEWAL_S:
-            self._renewed_s = now_s
-            self._socket.renew()
-
     # Sessions
 
     def _settle(self, session: Session) -> None:
+        self._following.begin(matches=session.matcher == self.role)
         self._standing.happened(Event.SETTLED, f"session {session.identity.hex()[:8]}, {session.revealer} reveals")
         streams = dict(zip(SIDES, session.stream_ids, strict=True))
         known = KnownClock(None, False, session.host_offset_ps)
         if self._lock is not None:
             known = self._lock.known(session.matcher, streams, session.host_offset_ps)
         self._conversation = Conversation(
-            session, self._pool, self._progress, self._story, self._socket.send, self._reported, self._keys
+            session, self._pool, self._progress, self._story, self._socket.send, self._reported, self._keys, self._light
         )
         if self._controller is not None:
             self._conversation.tell(self._controller)
@@ -402,17 +366,13 @@ class Link:
         if conversation is self._conversation:
             lost = isinstance(reason, PeerSilent)
             self._leave(Event.PEER_LOST if lost else Event.SESSION_ENDED, str(reason))
-        if not isinstance(reason, PeerSilent):
-            self._not_before_s = self._now_s() + RESPITE_S
-            self._fault = str(reason)
-            self._fault_told.set()
-
-    async def _dump(self) -> None:
-        """Write the story of faults, one at a time: a disk that hangs holds up no session."""
-        while True:
-            await self._fault_told.wait()
-            self._fault_told.clear()
-            await self._story.dump(self._pool, self._fault)
+        if isinstance(reason, LedgersDiffer):
+            # For people at both ends to mend: until then once in a while is enough, and no story tells more.
+            self._tell("error", str(reason))
+            self._introducing.rest(LEDGERS_DIFFER_S)
+        elif not isinstance(reason, PeerSilent):
+            self._introducing.rest()
+            self._story.fault(str(reason))
 
     def _say_goodbye(self, event: Event, reason: str) -> None:
         if self._conversation is not None:
@@ -421,8 +381,9 @@ class Link:
 
     def _leave(self, event: Event, reason: str) -> None:
         """Give the session up, if there is one, and begin again with another nonce."""
-        conversation, self._conversation, self._introduction = self._conversation, None, None
-        self._interlude = None
+        conversation, self._conversation = self._conversation, None
+        self._introducing.forget()
+        self._following.begin(matches=False)
         self._wake.set()
         self._tally.forget_clock()
         if conversation is not None:
@@ -438,35 +399,9 @@ class Link:
             session = self._conversation.session
             self._lock = PersistedLock(session.matcher, dict(zip(SIDES, session.stream_ids, strict=True)), report.state)
             self._lock_file.keep(self._lock)
-        self._follow(report)
+        self._following.take(report)
         for watcher in self._watchers:
             watcher(report)
-
-    def _follow(self, report: object) -> None:
-        """Let the state follow what the script reports."""
-        if isinstance(report, BlockDiscarded) and report.reason is not NoKey.SESSION_ENDED:
-            self._tell("warning", f"block {report.block} gives no key: {report.reason.value}; {report.numbers}")
-        elif isinstance(report, LockLost):
-            self._standing.enter(Event.LOCK_LOST, report.reason)
-        elif isinstance(report, EpochDiscarded) and report.reason in _UNLOCKED and not self._matches:
-            self._standing.enter(Event.LOCK_LOST, report.numbers)
-        elif isinstance(report, ClockAcquired):
-            self._tell("info", f"clock, {'wide' if report.cold else 'near'} search: {report.acquisition.sentence}")
-        elif isinstance(report, InterludePlanned):
-            self._interlude = report
-            self._tell("info", f"CHSH interlude from epoch {report.service_epoch} to {report.return_epoch}")
-        elif isinstance(report, EpochSifted) or (isinstance(report, ClockTracked) and report.report.locked):
-            self._standing.enter(Event.LOCKED, "")
-        if self._interlude is not None and isinstance(report, (EpochSifted, EpochDiscarded, ServiceMeasured)):
-            if report.epoch >= self._interlude.key_epoch:
-                self._interlude = None
-                self._standing.enter(Event.SERVICE_ENDED, "")
-            elif report.epoch >= self._interlude.settle_epoch:
-                self._standing.enter(Event.SERVICE_BEGAN, "")
-
-    @property
-    def _matches(self) -> bool:
-        return self._conversation is not None and self._conversation.session.matcher == self.role
 
     @staticmethod
     def _now_s() -> float:

@@ -14,10 +14,13 @@ from qnoded.exchange.greeting import Session
 from qnoded.exchange.happenings import KnownClock
 from qnoded.exchange.identifying import match, reveal
 from qnoded.exchange.link_memory import LinkMemory
+from qnoded.exchange.live_messages import Light
 from qnoded.exchange.terms import LinkTerms
 from qnoded.node.acquisition import Acquisition
 from qnoded.node.curve import load_keys, load_peer
 from qnoded.node.devices import Devices
+from qnoded.node.disk import Disk
+from qnoded.node.flooding import FloodGate
 from qnoded.node.key_service import KeyService
 from qnoded.node.link import Link, ScriptMaker
 from qnoded.node.lock_file import LockFile
@@ -43,6 +46,8 @@ class Linking:
         Called with every report of every link.
     tell
         Takes events for people: level, source and text.
+    light
+        What this node's laser does.
     keys
         Makes blocks keys; None: they stay blocks.
 
@@ -57,14 +62,16 @@ class Linking:
         settings: NodeSettings,
         devices: Devices,
         pool: Pool,
+        disk: Disk,
         watchdog: Watchdog,
         watchers: Sequence[Callable[[object], None]],
         tell: Callable[[Level, str, str], None],
+        light: Callable[[], Light],
         keys: KeyService | None = None,
     ) -> None:
         self.links: dict[str, Link] = {}
-        self._settings, self._pool, self._watchdog = settings, pool, watchdog
-        self._watchers, self._tell, self._keys = watchers, tell, keys
+        self._settings, self._pool, self._disk, self._watchdog = settings, pool, disk, watchdog
+        self._watchers, self._tell, self._light, self._keys = watchers, tell, light, keys
         self._context: zmq.Context[zmq.Socket[bytes]] = zmq.Context()
         self._sockets: list[LinkSocket] = []
         self._gatekeeper = Gatekeeper(self._context)
@@ -85,7 +92,8 @@ class Linking:
 
     async def run(self) -> None:
         """Acquire and talk until cancelled."""
-        async with background(self._gatekeeper.run(), *(link.run() for link in self.links.values())):
+        gate = FloodGate(self._sockets, lambda level, text: self._tell(level, "links", text))
+        async with background(self._gatekeeper.run(), gate.run(), *(link.run() for link in self.links.values())):
             if self._acquisition is not None:
                 async with background(self._acquisition.run()):
                     await self._quiet.wait()
@@ -132,12 +140,13 @@ class Linking:
             acquisition=self._acquisition,
             pool=self._pool,
             progress=self._watchdog.watch(f"link {name}"),
-            lock_file=LockFile(folder / "lock.json", self._pool),
-            story=Story(folder, asyncio.get_running_loop().time),
+            lock_file=LockFile(folder / "lock.json", self._disk),
+            story=Story(folder, asyncio.get_running_loop().time, self._disk),
             make_script=script_maker(terms, link.role, receiver, self._pool, self._acquisition),
             watchers=self._watchers,
             tell=lambda level, text: self._tell(level, f"link {name}", text),
             keys=self._keys.making(name, self._watchdog) if self._keys else None,
+            light=self._light,
         )
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from qnoded.exchange.happenings import KnownClock
-from qnoded.node.pool import Pool
+from qnoded.node.disk import Disk
 from qnoded.node.whole_file import replace_file
 from qnoded.stages.synchronization.clock_state import ClockState
 
@@ -80,9 +80,9 @@ class PersistedLock:
 class LockFile:
     """The file of one link; the newest lock wins."""
 
-    def __init__(self, path: Path, pool: Pool) -> None:
+    def __init__(self, path: Path, disk: Disk) -> None:
         self.path = path
-        self._pool = pool
+        self._disk = disk
         self._newest: PersistedLock | None = None
         self._changed = asyncio.Event()
 
@@ -90,7 +90,7 @@ class LockFile:
         """Return what an earlier run left, None where there is nothing or nothing usable."""
         try:
             async with asyncio.timeout(LOAD_S):
-                return await self._pool.write(_load, self.path)
+                return await self._disk.read(_load, self.path)
         except TimeoutError:
             log.warning("%s could not be read within %g s; the clock is searched anew", self.path, LOAD_S)
             return None
@@ -113,10 +113,8 @@ class LockFile:
         lock, self._newest = self._newest, None
         if lock is None:
             return
-        try:
-            await self._pool.write(replace_file, self.path, lock.text())
-        except (OSError, ValueError) as error:
-            log.warning("the clock lock could not be kept in %s: %s; a restart will search longer", self.path, error)
+        what, loss = f"the clock lock of link {self.path.parent.name}", "a restart will search longer for the clock"
+        await self._disk.keep(what, loss, self.path, replace_file, self.path, lock.text())
 
 
 def _load(path: Path) -> PersistedLock | None:

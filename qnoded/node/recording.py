@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import logging
 import os
 from collections.abc import Callable
+from io import FileIO
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,15 +15,14 @@ import numpy as np
 
 from qnoded.errors import ConfigError
 from qnoded.exchange.reports import BlockSifted, EpochSifted
-from qnoded.node.pool import Pool
+from qnoded.node.disk import Disk
 from qnoded.stages.sifting import pack
 
 MOST_WAITING: Final = 512
 """Records that may wait for a slow disk: some minutes; more are left out, and the log says so."""
 INDEX: Final = "index.jsonl"
 OPTION: Final = "--record-sifted"
-
-log = logging.getLogger(__name__)
+_WHAT: Final = f"sifted bits for {OPTION}"
 
 
 class SiftedRecorder:
@@ -44,12 +43,12 @@ class SiftedRecorder:
         If it does not: sifted bits of real photons become key, and stay in memory.
     """
 
-    def __init__(self, folder: Path, pool: Pool, *, simulation: bool) -> None:
+    def __init__(self, folder: Path, disk: Disk, *, simulation: bool) -> None:
         if not simulation:
             problem = "sifted bits of real instruments are never written to files"
             raise ConfigError(folder, OPTION, problem, "set node.simulation = true, or leave it out")
         self.left_out = 0
-        self._folder, self._pool = folder, pool
+        self._folder, self._disk = folder, disk
         self._waiting: asyncio.Queue[Callable[[], None]] = asyncio.Queue(MOST_WAITING)
         try:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -88,32 +87,32 @@ class SiftedRecorder:
             self._waiting.put_nowait(work)
         except asyncio.QueueFull:
             self.left_out += 1
-            log.error(
-                "the disk is too slow for --record-sifted: %d records left out of %s", self.left_out, self._folder
-            )
+            self._disk.fails(_WHAT, f"the disk is too slow for {OPTION}: records are left out of {self._folder}")
 
     async def _write(self, work: Callable[[], None]) -> None:
-        try:
-            await self._pool.write(work)
-        except OSError as error:
-            self.left_out += 1
-            log.error("sifted bits could not be written to %s: %s", self._folder, error)
+        written = await self._disk.keep(_WHAT, "they are left out of the record", self._folder, work)
+        self.left_out += not written
 
     def _append(self, line: dict[str, Any]) -> None:
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-        with os.fdopen(os.open(self._folder / INDEX, flags, 0o600), "w") as file:
-            file.write(json.dumps(line) + "\n")
+        with os.fdopen(os.open(self._folder / INDEX, flags, 0o600), "wb", buffering=0) as file:
+            _write_whole(file, json.dumps(line).encode() + b"\n")
 
     def _write_block(self, report: BlockSifted) -> None:
         # Alice numbers blocks anew when she is started again: the digest keeps their files apart.
         name = f"block-{report.block:06d}-{report.public_digest.hex()[:8]}.npz"
-        with os.fdopen(os.open(self._folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            np.savez(
-                file,
-                bits=report.sifted.bits,
-                basis=report.sifted.basis,
-                epochs=np.array(report.epochs, np.int64),
-            )
+        path = self._folder / name
+        try:
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+                np.savez(
+                    file,
+                    bits=report.sifted.bits,
+                    basis=report.sifted.basis,
+                    epochs=np.array(report.epochs, np.int64),
+                )
+        except OSError:
+            path.unlink(missing_ok=True)
+            raise
         self._append(
             {
                 "block": report.block,
@@ -124,6 +123,22 @@ class SiftedRecorder:
                 "file": name,
             }
         )
+
+
+def write(file: FileIO, content: bytes) -> int:
+    """Write as much as the disk takes at once; return how much that was."""
+    return file.write(content) or 0
+
+
+def _write_whole(file: FileIO, content: bytes) -> None:
+    """Append all or nothing: half a line would spoil the next one, too."""
+    before = file.seek(0, os.SEEK_END)
+    try:
+        while content:
+            content = content[write(file, content) :]
+    except OSError:
+        file.truncate(before)
+        raise
 
 
 def _tests(report: EpochSifted | BlockSifted) -> list[list[Any]]:

@@ -2,7 +2,7 @@
 
 Everything about photons, blocks and keys goes into the transcript. Most of it is worked on at once. What would conclude
 something, at the commit of a key, leaves with a seal behind it, and is held back at its receiver until the seal was
-found right. So a block costs one seal in each direction, and a session its first one.
+found right. So a block costs two seals of alice and one of bob, and a session its first ones.
 
 A session that makes no key costs none: the first seal is made when something is to be concluded for the first time.
 What was said before goes into the transcript as one SHA-256. Otherwise a link that breaks and mends would use up its
@@ -17,7 +17,7 @@ from collections.abc import Callable, Sequence
 from typing import Final
 
 from qnoded.errors import RemoteProtocolError
-from qnoded.exchange.committing import Held, Offer, OpenBlocks, Verdicts
+from qnoded.exchange.committing import Held, Offer, OpenBlocks, Settled, Verdicts
 from qnoded.exchange.live_messages import Seal
 from qnoded.exchange.messages import Message
 from qnoded.exchange.wire import Frame
@@ -25,7 +25,7 @@ from qnoded.node.inbox import MOST_BYTES, MOST_ITEMS
 from qnoded.node.keys.sealed_talk import SealedTalk
 from qnoded.node.tasks import background
 
-CONCLUDING: Final = (OpenBlocks, Verdicts, Offer, Held)
+CONCLUDING: Final = (OpenBlocks, Verdicts, Offer, Held, Settled)
 """Messages that nobody may act upon before a seal covers them."""
 LENGTH_BYTES: Final = 8
 

@@ -28,7 +28,7 @@ from qnoded.exchange.wire import Frame
 from qnoded.node.curve import CurveKeys
 
 MOST_FRAMES: Final = 64
-"""More parts than any message has: beyond it, the rest is thrown away."""
+"""More parts than any message has: beyond it, the rest is thrown away here; in libzmq, see ``flooding``."""
 MOST_WAITING: Final = 256
 """Messages that may wait in either direction: a minute of a link."""
 MOST_REPLACED: Final = 256
@@ -38,6 +38,7 @@ HEARTBEAT_TIMEOUT_MS: Final = 5000
 HANDSHAKE_MS: Final = 5000
 RECONNECT_MS: Final = 200
 LONGEST_RECONNECT_MS: Final = 2000
+REBIND_S: Final = 0.05
 LAST_WORDS_MS: Final = 200
 """For a goodbye when the node stops."""
 
@@ -184,6 +185,8 @@ class LinkSocket:
         self._replaced: deque[bytes] = deque(maxlen=MOST_REPLACED)
         self._context, self._endpoint = context, endpoint
         gatekeeper.allow(endpoint.link, endpoint.peer_key, self._count_refused)
+        self._opened = asyncio.Event()
+        self._opened.set()
         self._watched, self._monitor = self._open()
 
     @property
@@ -226,7 +229,8 @@ class LinkSocket:
             try:
                 frames = await self._watched.receive()
             except _Closed:
-                continue  # renewed
+                await self._opened.wait()
+                continue
             if self.connects:
                 return frames
             if self._is_newest(bytes(frames[0])):
@@ -245,7 +249,8 @@ class LinkSocket:
             try:
                 event = parse_monitor_message([bytes(part) for part in await self._monitor.receive()])
             except _Closed:
-                continue  # renewed
+                await self._opened.wait()
+                continue
             # A handshake that breaks off without a word is a network that went away, so it is not among them.
             if event["event"] == refusal:
                 self._count_refused()
@@ -257,6 +262,19 @@ class LinkSocket:
         old = self._watched, self._monitor
         self._watched, self._monitor = self._open()
         _close(*old, linger_ms=0)
+
+    async def restart(self) -> None:
+        """Close all connections, throw away all that was received of them, and begin anew at the same address."""
+        address = None if self.connects else self.address
+        self._opened.clear()
+        _close(self._watched, self._monitor, linger_ms=0)
+        self._connection = None
+        while not self._opened.is_set():
+            # libzmq gives an address back some moments after the socket was closed.
+            await asyncio.sleep(REBIND_S)
+            with suppress(ConfigError):
+                self._watched, self._monitor = self._open(address)
+                self._opened.set()
 
     def close(self) -> None:
         """Release the sockets; a last message gets ``LAST_WORDS_MS`` to leave."""
@@ -274,8 +292,9 @@ class LinkSocket:
     def _count_refused(self) -> None:
         self.refused += 1
 
-    def _open(self) -> tuple[_Watched, _Watched]:
-        endpoint = self._endpoint
+    def _open(self, again: str | None = None) -> tuple[_Watched, _Watched]:
+        """Open the socket and its monitor; ``again`` is the address that it had before."""
+        endpoint, listen = self._endpoint, again or self._endpoint.listen
         socket = self._context.socket(zmq.DEALER if self.connects else zmq.ROUTER)
         monitor = self._context.socket(zmq.PAIR)
         try:
@@ -292,11 +311,11 @@ class LinkSocket:
                 socket.reconnect_ivl, socket.reconnect_ivl_max = RECONNECT_MS, LONGEST_RECONNECT_MS
                 socket.connect(endpoint.connect)
             else:
-                assert endpoint.listen is not None
+                assert listen is not None
                 socket.router_mandatory = True
                 socket.curve_server = True
                 socket.zap_domain = endpoint.link.encode()
-                socket.bind(endpoint.listen)
+                socket.bind(listen)
         except zmq.ZMQError as error:
             socket.close(linger=0)
             monitor.close(linger=0)

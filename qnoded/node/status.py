@@ -33,6 +33,8 @@ class NodeState:
     uptime_s: float
     loop_lag_s: float
     """Longest time of the last seconds in which the event loop did not turn."""
+    troubles: tuple[str, ...] = ()
+    """What is wrong with the machine, such as a full disk, and what to do, a line each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,6 +162,8 @@ class LinkStatus:
     """Blocks that both ends hold."""
     peer_age_s: float | None = None
     """Since the peer was last heard; None: never."""
+    peer_light: str | None = None
+    """What the peer says of its own laser: ``NONE``, ``DARK`` or ``EMITTING``; None: there is no session."""
     refused_keys: int = 0
     """Connections turned away because of their key."""
     keys: KeysStatus | None = None

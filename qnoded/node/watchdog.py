@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
+from collections.abc import Callable
 from typing import Final
 
 from qnoded.node.notify import Notifier
 
 LAG_SAMPLE_S: Final = 0.05
+HELD_UP_S: Final = 1.0
+"""Half of what a permit lasts; instruments and peers that waited for this node so long may be thought lost."""
 LAG_SAMPLES: Final = 100
 """Lag is the worst of the last five seconds."""
 FEEDS_PER_INTERVAL: Final = 3
@@ -19,9 +22,16 @@ log = logging.getLogger(__name__)
 
 
 class LoopLag:
-    """Measures how late the event loop wakes a task: what every other task of the node suffers as well."""
+    """Measures how late the event loop wakes a task: what every other task of the node suffers as well.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    held_up
+        Called with the seconds when the loop stood still for more than ``HELD_UP_S``.
+    """
+
+    def __init__(self, held_up: Callable[[float], None] = lambda _: None) -> None:
+        self._held_up = held_up
         self._late_s: deque[float] = deque(maxlen=LAG_SAMPLES)
         self.worst_s = 0.0
         """Since the start."""
@@ -45,6 +55,8 @@ class LoopLag:
             late_s = max(loop.time() - due_s, 0.0)
             self._late_s.append(late_s)
             self.worst_s = max(self.worst_s, late_s)
+            if late_s > HELD_UP_S:
+                self._held_up(late_s)
 
 
 class Progress:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, Strict, model_validator
 
@@ -51,6 +51,9 @@ class KeysSettings(BaseModel):
 
     kek: LocatedPath | None = None
     """File with the 32 bytes that seal the store, made by ``qnodectl keys new-kek``; absent: the systemd credential."""
+    identity: LocatedPath | None = None
+    """File with the private identity of this node, made by ``qnodectl pki identity``; links with ``peer_identity``
+    need it."""
     stored_key_bits: KeyBits = 256
     """Length of one stored key; longer ones are joined. Alice's node decides for a link."""
     lifetime_s: Annotated[Number, Field(gt=0.0, le=LONGEST_LIFETIME_S)] = 30 * 86400.0
@@ -72,6 +75,8 @@ class LocalApplication(BaseModel):
 
     reserved_keys: Count = 0
     """Stored keys of each link that only this application may bring down to nothing."""
+    modes: Annotated[tuple[Literal["qkd", "hybrid", "pqc"], ...], Field(min_length=1)] = ("qkd", "hybrid")
+    """What its keys may be made of; ``pqc`` keys hold no distilled bit, and only who names that mode here gets any."""
 
 
 class RemoteApplication(BaseModel):

@@ -37,7 +37,6 @@ LARGEST_BLOCK_BITS: Final = 10**8
 
 _NAME: Final = re.compile(rf"[A-Za-z0-9][A-Za-z0-9_-]{{0,{LONGEST_NAME - 1}}}")
 _TCP: Final = re.compile(r"tcp://(?P<host>\[[0-9A-Fa-f:.%]+\]|[A-Za-z0-9*._-]+):(?P<port>\d{1,5})")
-_IPC: Final = re.compile(r"ipc://[^\0]{1,100}")
 _LARGEST_PORT: Final = 65535
 _DEFAULTS: Final[dict[str, Any]] = {field.name: field.default for field in fields(LinkTerms)}
 """Usual values stand in one place: the terms themselves."""
@@ -60,10 +59,14 @@ def _located(value: Any, info: ValidationInfo) -> Any:
 
 def _is_an_endpoint(text: str) -> str:
     tcp = _TCP.fullmatch(text)
-    if not (_IPC.fullmatch(text) or (tcp and int(tcp["port"]) <= _LARGEST_PORT)):
+    if tcp is None or int(tcp["port"]) > _LARGEST_PORT:
         problem = "is no address; write for example tcp://192.0.2.7:7401"
         raise ValueError(problem)
     return text
+
+
+def _port(endpoint: str) -> int:
+    return int(endpoint.rpartition(":")[2])
 
 
 Name = Annotated[str, Strict(), AfterValidator(_is_a_name)]
@@ -142,7 +145,11 @@ class LinkSettings(BaseModel):
     peer_key: LocatedPath
     """CURVE public key of the peer; no other is let in."""
     first_secret: LocatedPath | None = None
-    """What both ends share before their first key, made by ``qnodectl keys new-secret``; used once."""
+    """What both ends share before their first key, made by ``qnodectl keys new-secret``; used once. Absent: the link
+    begins with a signed exchange."""
+    peer_identity: LocatedPath | None = None
+    """Public identity of the peer's node, made there by ``qnodectl pki identity``; needed for a signed exchange, and
+    for keys of modes ``hybrid`` and ``pqc``."""
     peer_detectors: tuple[Annotated[str, Strict()], ...] | None = None
     """Names of the peer's detectors in its order; absent: the same as here."""
     terms: TermsSettings = TermsSettings()
@@ -157,7 +164,7 @@ class LinkSettings(BaseModel):
         if (self.listen is None) == (self.connect is None):
             problem = "needs exactly one of listen and connect; one end of a link listens, the other connects to it"
             raise ValueError(problem)
-        if self.connect is not None and ("*" in self.connect or self.connect.endswith(":0")):
+        if self.connect is not None and ("*" in self.connect or _port(self.connect) == 0):
             problem = f"cannot connect to {self.connect!r}; write the host and port on which the peer listens"
             raise ValueError(problem)
         for name in self.peer_detectors or ():

@@ -138,6 +138,7 @@ class NodeSettings(BaseModel):
             alice_detectors=alice,
             bob_detectors=bob,
             makes_keys=self.keys is not None,
+            signed_exchange=settings.peer_identity is not None,
             **chosen,
         )
 
@@ -146,6 +147,13 @@ class NodeSettings(BaseModel):
         if self.delivery is not None and self.keys is None:
             problem = "delivery needs a [keys] table: where the key store is and what seals it"
             raise ValueError(problem)
+        for name, link in self.links.items():
+            if link.peer_identity is not None and (self.keys is None or self.keys.identity is None):
+                problem = (
+                    f"links.{name}.peer_identity needs keys.identity, with which this node signs; make it with "
+                    "qnodectl pki identity DIR NAME, or remove peer_identity at both ends"
+                )
+                raise ValueError(problem)
         for name, remote in (self.delivery.remote if self.delivery else {}).items():
             if remote.link not in self.links:
                 listed = ", ".join(self.links) or "none"

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 
 from qnoded.errors import ConfigError
+from qnoded.explaining import explained
 from qnoded.sim.settings import NAMES, DetectorSettings, DetectorsSettings, WorldSettings
 from qnoded.toml_file import read_table
 
@@ -19,6 +19,7 @@ COMMAND_LINE: Final = "--set"
 """Where a change comes from, in messages."""
 NEAREST: Final = 3
 """Keys to suggest."""
+REMEDY: Final = "see docs/simulator.md"
 
 
 def known_keys() -> list[str]:
@@ -52,7 +53,7 @@ def load_world(file: Path | None = None, changes: Sequence[str] = ()) -> WorldSe
     table: dict[str, Any] = {}
     where = COMMAND_LINE
     if file is not None:
-        table = read_table(file, "write it as in docs/simulator.md")
+        table = read_table(file, REMEDY)
         where = str(file)
         _check(table, where)
     for change in changes:
@@ -90,31 +91,27 @@ def _value(text: str) -> Any:
         return text
 
 
-def _check(table: dict[str, Any], where: str) -> WorldSettings:
+def world_errors(table: dict[str, Any], where: str) -> tuple[WorldSettings | None, list[ConfigError]]:
+    """Return the world and no errors, or None and all that was found wrong with a table."""
     try:
-        return WorldSettings.model_validate(table)
+        return WorldSettings.model_validate(table), []
     except ValidationError as error:
-        raise _explained(error.errors(include_url=False)[0], where) from None
+        found = explained(error, WorldSettings, table, where, REMEDY)
+    # What a file says of all four detectors is found wrong once for each.
+    return None, list({str(one): one for one in found}.values())
 
 
-def _explained(found: ErrorDetails, where: str) -> ConfigError:
-    """Turn pydantic's finding into one message."""
-    path, value = [str(part) for part in found["loc"]], found["input"]
-    if found["type"] == "extra_forbidden":
-        while isinstance(value, dict) and value:
-            inner, value = next(iter(value.items()))
-            path.append(str(inner))
-        key = ".".join(path)
-        return ConfigError(where, key, _no_such_key(str(value)), _nearest(key))
-    key = ".".join(path) or "world"
-    problem = found["msg"].removeprefix("Value error, ")
-    if isinstance(found["input"], dict):
-        return ConfigError(where, key, problem, "see docs/simulator.md")
-    return ConfigError(where, key, f"{problem} (found {str(value)[:80]!r})", "see docs/simulator.md")
+def _check(table: dict[str, Any], where: str) -> WorldSettings:
+    settings, errors = world_errors(table, where)
+    if settings is None:
+        first, *others = errors
+        more = f" (and {len(others)} more: qnoded check {where})" if others and where != COMMAND_LINE else ""
+        raise ConfigError(first.where, first.key, first.problem, first.remedy + more)
+    return settings
 
 
 def _no_such_key(text: str) -> str:
-    return f"there is no such key (value {text[:80]!r})"
+    return f"there is no such key (found {text[:80]!r})"
 
 
 def _nearest(key: str) -> str:
@@ -126,4 +123,4 @@ def _nearest(key: str) -> str:
         ends = {one.rsplit(".", 1)[-1] for one in known}
         alike = difflib.get_close_matches(last, sorted(ends), 1, cutoff=0.5)
         near = [one for one in known if alike and one.endswith(f".{alike[0]}")][:NEAREST]
-    return f"did you mean {' or '.join(near)}?" if near else "see docs/simulator.md for all keys"
+    return f"did you mean {' or '.join(near)}?" if near else f"{REMEDY} for all keys"

@@ -25,6 +25,7 @@ from qnoded.sim.theory import (
     largest_chsh,
     matrix_correlators,
     matrix_qber,
+    ready_together,
     window_share,
 )
 from qnoded.units import FWHM_PER_SIGMA, PS_PER_S, seconds
@@ -93,7 +94,8 @@ def expect(
         np.add.outer(_widths_ps(world.alice) ** 2, _widths_ps(world.bob) ** 2) + _dispersion_fwhm_ps(world) ** 2
     )
     share = np.vectorize(window_share)(window_ps, peak_fwhm_ps)
-    pairs_hz = streams.pairs_hz * np.outer(ready_a, ready_b)
+    shared_ps = np.minimum.outer(_dead_times_ps(world.alice), _dead_times_ps(world.bob))
+    pairs_hz = streams.pairs_hz * ready_together(ready_a, ready_b, streams.pairs_hz, shared_ps)
     accidentals_hz = np.outer(clicks_a, clicks_b) * window_ps / PS_PER_S
     matrix_hz = pairs_hz * share + accidentals_hz
     correlators = matrix_correlators(matrix_hz)
@@ -164,6 +166,10 @@ def _clicks(side: SideSettings, excitations_hz: F64) -> tuple[F64, F64]:
         counted.append(clicks_hz * (1.0 + echoes))
         ready.append(share)
     return np.array(counted), np.array(ready)
+
+
+def _dead_times_ps(side: SideSettings) -> F64:
+    return np.array([float(detector.dead_time_ps) for detector in side.detectors])
 
 
 def _widths_ps(side: SideSettings) -> F64:

@@ -6,6 +6,7 @@ a time: their window is the coincidence window, and each side must do it alone, 
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
 from enum import Enum
 from typing import Final
@@ -16,6 +17,7 @@ from qnoded.kernels import filtering
 from qnoded.kernels.ordering import put_in_order
 from qnoded.kernels.tagging import CHANNELS, NO_DETECTOR, count_channels, label
 from qnoded.records import I64, U8, U32, DetectionEpoch, Receiver, TagBlock
+from qnoded.secret import Secret
 
 
 class MultiClick(Enum):
@@ -28,6 +30,8 @@ class MultiClick(Enum):
     """None is kept."""
 
 
+CHOICE_KEY_BYTES: Final = 16
+"""Of the key that chooses among clicks at once."""
 _POLICY: Final = {MultiClick.RANDOM: filtering.KEEP_RANDOM, MultiClick.DISCARD: filtering.DISCARD}
 
 
@@ -103,7 +107,14 @@ class MultiClicks:
         return MultiClicks(self.clusters + other.clusters, self.dropped + other.dropped)
 
 
-def list_multi_clicks(epoch: DetectionEpoch, window_ps: int, policy: MultiClick, seed: int) -> tuple[U32, MultiClicks]:
+def choice_key(seed: int) -> Secret:
+    """Return the key of a choice that can be repeated, for simulations and recordings: as secret as the seed."""
+    return Secret(hashlib.sha256(b"clicks at once %d" % seed).digest()[:CHOICE_KEY_BYTES])
+
+
+def list_multi_clicks(
+    epoch: DetectionEpoch, window_ps: int, policy: MultiClick, key: Secret
+) -> tuple[U32, MultiClicks]:
     """List the clicks to leave out so that one or none is left of what different detectors show within one window.
 
     Parameters
@@ -112,7 +123,8 @@ def list_multi_clicks(epoch: DetectionEpoch, window_ps: int, policy: MultiClick,
     window_ps : full width of the coincidence window, ps: two clicks that can meet the same click of the peer are at
         most this far apart
     policy : what to keep
-    seed : which click is kept by chance; on a live node a secret, since who knows it knows the choice
+    key : ``CHOICE_KEY_BYTES``, decides which click is kept: the choice becomes key bits, so that a live node draws it
+        anew for each session and never tells it
 
     Returns
     -------
@@ -128,17 +140,17 @@ def list_multi_clicks(epoch: DetectionEpoch, window_ps: int, policy: MultiClick,
     """
     left_out, counts = np.empty(len(epoch), np.uint32), np.zeros(filtering.COUNTS, np.int64)
     listed = filtering.list_multi_clicks(
-        epoch.tag_ps, epoch.detector, window_ps, _POLICY[policy], seed, left_out, counts
+        epoch.tag_ps, epoch.detector, window_ps, _POLICY[policy], np.frombuffer(key.view(), "<u8"), left_out, counts
     )
     # A copy, so that a short list does not keep the room for a long one.
     return left_out[:listed].copy(), MultiClicks(int(counts[filtering.CLUSTERS]), int(counts[filtering.DROPPED]))
 
 
 def resolve_multi_clicks(
-    epoch: DetectionEpoch, window_ps: int, policy: MultiClick, seed: int
+    epoch: DetectionEpoch, window_ps: int, policy: MultiClick, key: Secret
 ) -> tuple[DetectionEpoch, MultiClicks]:
     """Leave out the clicks that ``list_multi_clicks`` lists; parameters as there."""
-    left_out, counts = list_multi_clicks(epoch, window_ps, policy, seed)
+    left_out, counts = list_multi_clicks(epoch, window_ps, policy, key)
     kept = len(epoch) - left_out.size
     detector, tag_ps = np.empty(kept, np.uint8), np.empty(kept, np.int64)
     filtering.leave_out(epoch.tag_ps, epoch.detector, left_out, tag_ps, detector)

@@ -116,7 +116,11 @@ def converse(
         elif isinstance(effect, Receive):
             answer = end.inbox.popleft()
         elif isinstance(effect, Compute):
-            answer = run(effect.work)
+            try:
+                answer = run(effect.work)
+            except QnodedError as error:
+                end.resume(lambda script=end.script, error=error: script.throw(error))  # type: ignore[misc]  # as above
+                continue
         elif isinstance(effect, Wait):
             end.waited_s += effect.seconds
         elif isinstance(effect, Emit):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,20 @@ def test_the_report_says_what_a_person_wants_to_know(link: Path, capsys: pytest.
     out = capsys.readouterr().out
     for words in ("Simulated photons", "Clock search: needs", "QBER HV", "CHSH", "sifted, not secret", "Asymptotic"):
         assert words in out
+
+
+def test_the_report_ends_with_tables_for_the_nodes_files(link: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a person pastes into config/alice.toml and bob.toml are the true delays."""
+    assert main(["analyze", str(link / "alice.npz"), str(link / "bob.npz")]) == 0
+    _, *tables = capsys.readouterr().out.split("[receiver.delays_ps]")
+    assert len(tables) == 2
+    truth = json.loads((link / "truth.json").read_text())["delays_ps"]
+    for side, text in zip(("alice", "bob"), tables, strict=True):
+        assert text.startswith(f"  # of {side}, to paste into that node's file\n")
+        pasted = tomllib.loads("".join(text.splitlines(keepends=True)[1:5]))
+        assert list(pasted) == ["H", "V", "D", "A"]
+        # The first detector of a side is the reference of the others.
+        assert [one - pasted["H"] for one in pasted.values()] == pytest.approx(truth[side], abs=20)
 
 
 def test_plots_are_written(link: Path, tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qnoded.cli import ctl, main
-from qnoded.cli.check import kind_of
+from qnoded.cli.check import examine, kind_of
 from qnoded.cli.schema import KINDS, schema_of
 
 CONFIG = Path(__file__).parents[2] / "config"
@@ -27,18 +29,140 @@ def test_no_example_has_a_mistake(capsys: pytest.CaptureFixture[str]) -> None:
     assert said.out.count("no mistakes") == len(EXAMPLES)
 
 
-def test_keys_that_are_not_made_yet_are_a_note_not_a_mistake(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    (tmp_path / "alice.toml").write_bytes((CONFIG / "sim" / "alice.toml").read_bytes())
-    assert main(["check", str(tmp_path / "alice.toml")]) == 0
+@pytest.mark.parametrize("side", ["alice", "bob"])
+def test_a_real_node_differs_from_its_simulated_twin_only_in_its_instruments(side: str) -> None:
+    """Line by line: drivers with their own settings, addresses, and the word that allows simulation."""
+    real, simulated = (_lines(folder / f"{side}.toml") for folder in (CONFIG, CONFIG / "sim"))
+    common = [line for line in real if line in simulated]
+    assert common == [line for line in simulated if line in real]
+    for lines in (real, simulated):
+        for table, line in lines:
+            own = table in {"[instruments.tagger]", "[instruments.laser]", "[instruments.polarization]"}
+            assert own or (table, line) in common or line.split(" = ")[0] in {"listen", "connect", "simulation"}, line
+    assert ("[node]", "simulation = false") in [(table, line.split("  ")[0]) for table, line in real]
+
+
+def _lines(file: Path) -> list[tuple[str, str]]:
+    """Return each line with the table in which it stands."""
+    found, table = [], ""
+    for line in file.read_text().splitlines():
+        if line.startswith("["):
+            table = line.split("]")[0] + "]"
+        found.append((table, line))
+    return found
+
+
+def test_what_is_not_made_yet_is_a_note_not_a_mistake(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = node_with(tmp_path)
+    assert main(["check", str(file)]) == 0
     out = capsys.readouterr().out
-    assert out.count("is not there yet; make it with qnodectl keygen") == 2
-    for name in ("alice", "bob"):
-        assert ctl.main(["keygen", str(tmp_path / "out" / "keys"), name]) == 0
+    for words in (
+        "make it with qnodectl keygen",
+        "qnodectl keys new-secret",
+        "qnodectl keys new-kek",
+        "qnodectl pki demo",
+    ):
+        assert out.count(words) == 1, out
+    furnish(tmp_path)
     capsys.readouterr()
-    assert main(["check", str(tmp_path / "alice.toml")]) == 0
-    assert "note" not in capsys.readouterr().out
+    assert main(["check", str(file)]) == 0
+    assert capsys.readouterr().out == f"{file}: a node, no mistakes\n"
+
+
+def furnish(folder: Path) -> None:
+    """Make all that the example node names."""
+    keys = folder / "out" / "keys"
+    for name in ("alice", "bob"):
+        assert ctl.main(["keygen", str(keys), name]) == 0
+    assert ctl.main(["keys", "new-kek", str(keys / "alice.kek")]) == 0
+    assert ctl.main(["keys", "new-secret", str(keys / "alice-bob.secret")]) == 0
+    assert ctl.main(["pki", "demo", str(folder / "out" / "pki")]) == 0
+
+
+SPOILED = [
+    (lambda keys: (keys / "alice.key_secret").chmod(0o644), "links.bob.secret_key", "mode is 0644", "chmod 600"),
+    (lambda keys: (keys / "alice-bob.secret").chmod(0o640), "links.bob.first_secret", "mode 0640", "chmod 600"),
+    (lambda keys: (keys / "bob.key").write_text("nothing"), "links.bob.peer_key", "holds 0 public keys", "keygen"),
+    (
+        lambda keys: (keys / "bob.key").write_bytes((keys / "alice.key").read_bytes()),
+        "links.bob.peer_key",
+        "is the public key of this node itself",
+        "copy the peer's own NAME.key",
+    ),
+    (
+        lambda keys: (keys / "bob.key").write_bytes((keys / "bob.key_secret").read_bytes()),
+        "links.bob.peer_key",
+        "holds a secret key",
+        "use the peer's public NAME.key",
+    ),
+    (lambda keys: (keys / "alice.kek").write_bytes(b"short"), "keys.kek", "holds 5 bytes, 32 are due", "new-kek"),
+    (lambda keys: _pipe(keys / "alice.kek"), "keys.kek", "is no regular file", "file of random bytes"),
+    (lambda keys: _folder(keys / "bob.key"), "links.bob.peer_key", "Is a directory", "keygen"),
+    (
+        lambda keys: (keys.parent / "pki" / "kme-alice.crt").write_text("nothing"),
+        "delivery.private_key",
+        "no usable pair",
+        "give a PEM certificate",
+    ),
+]
+
+
+def _pipe(path: Path) -> None:
+    path.unlink()
+    os.mkfifo(path, 0o600)
+
+
+def _folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+@pytest.mark.parametrize(("spoil", "key", "problem", "remedy"), SPOILED)
+def test_key_files_are_looked_at(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    spoil: Callable[[Path], object],
+    key: str,
+    problem: str,
+    remedy: str,
+) -> None:
+    file = node_with(tmp_path)
+    furnish(tmp_path)
+    spoil(tmp_path / "out" / "keys")
+    capsys.readouterr()
+    assert main(["check", str(file)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"{file}: {key}: ")
+    assert problem in line
+    assert remedy in line
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="only root gives files away")
+def test_what_may_not_be_read_by_this_user_is_a_note(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = node_with(tmp_path)
+    furnish(tmp_path)
+    monkeypatch.setattr(os, "geteuid", lambda: 12345)
+    for each in (tmp_path / "out" / "keys").iterdir():
+        os.chown(each, 4711, -1)
+    kind, errors, notes = examine(file)
+    assert (kind, errors) == ("node", [])
+    assert any("belongs to user 4711; check again as that user: sudo -u '#4711'" in note for note in notes)
+
+
+@pytest.mark.parametrize("what", ["folder", "pipe", "device"])
+def test_what_is_no_file_neither_hangs_nor_traces(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], what: str
+) -> None:
+    path = tmp_path / what
+    if what == "folder":
+        path.mkdir()
+    elif what == "pipe":
+        os.mkfifo(path)
+    else:
+        path = Path("/dev/zero")
+    for command in (["check", str(path)], ["run", "--config", str(path)], ["world", "--config", str(path)]):
+        assert main(command) == 2
+        assert f"{path}: file: is no regular file; give the path of a TOML file" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -47,13 +171,18 @@ def test_keys_that_are_not_made_yet_are_a_note_not_a_mistake(
         ("[node]\nnmae = 'a'\n", "node.nmae: there is no such key (found 'a'); did you mean name?"),
         ("[source]\npair_rat_hz = 1e6\n", "source.pair_rat_hz: there is no such key"),
         ("[alice.fibre]\nlength_km = -1\n", "alice.fibre.length_km:"),
-        ("[[event]]\nwhat = 'fibre_cutt'\nat_s = 1\n", "there is no event 'fibre_cutt'; did you mean fibre_cut?"),
+        (
+            "[[event]]\nwhat = 'fibre_cutt'\nat_s = 1\n",
+            "there is no such event (found 'fibre_cutt'); did you mean fibre_cut?",
+        ),
         ("[alice]\nH = 'one'\n", "alice"),
         ("[alice]\nH = 0\n[bob]\nX = 1\n", "bob: 'X' is no detector name"),
         ("[nod]\nname = 'a'\n", "nod: there is no such key (found {'name': 'a'}); did you mean node?"),
         ("colour = 3\n", "file: holds colour, which is no node, world, script or channel map"),
         ("", "file: holds nothing"),
         ("[node\n", "TOML:"),
+        ("[node]\nname = alice\n", "(at line 2, column 8): 'name = alice'; texts stand in quotes, numbers do not"),
+        ("[node]\nname = 'a'\n[instruments.laser]\ndrvier = 'b'\n", "driver: is missing; did you mean it by drvier?"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(
@@ -94,6 +223,29 @@ def node_with(tmp_path: Path, *changes: tuple[str, str]) -> Path:
             "simulation = false",
             "sim-tagger is simulated, and this node is not; set node.simulation",
         ),
+        (
+            "[instruments.tagger]",
+            "[instruments.taggr]",
+            "instruments.taggr: the node drives no such role; did you mean",
+        ),
+        (
+            "[instruments.polarization]",
+            "[instruments.polarisation]",
+            "instruments.polarisation: the node drives no such role; did you mean polarization?",
+        ),
+        (
+            "127.0.0.1:7401",
+            "127.0.0.1:0",
+            "links.bob.listen: port 0 is any free port, which nobody who connects can know",
+        ),
+        ("127.0.0.1:7443", "127.0.0.1:0", "delivery.listen: port 0 is any free port"),
+        ("127.0.0.1:7443", "127.0.0.1:7401", "delivery.listen: listens on port 7401, as links.bob.listen does; give"),
+        ("tcp://127.0.0.1:7401", "tcp://alice.example.org:7401", "'alice.example.org' is a name, and one listens on"),
+        (
+            "tcp://127.0.0.1:7401",
+            "ipc:///tmp/alice",
+            "links.bob.listen: is no address (found 'ipc:///tmp/alice'); write",
+        ),
     ],
 )
 def test_instruments_are_checked_by_their_drivers(
@@ -103,13 +255,56 @@ def test_instruments_are_checked_by_their_drivers(
     assert words in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("H = 1", "H = 0", "receiver.H: swabian-timetagger has no input 0; its inputs are 1, 2, 3, 4"),
+        (
+            "key = [0, 0, 0]",
+            "key = [0, 0]",
+            "operate.positions.key: has 2 values, oz-epc400 has 3 elements; give 3 angles",
+        ),
+        (
+            "key = [0, 0, 0]",
+            "key = [0, 0, 700]",
+            "operate.positions.key: [0.0, 0.0, 700.0] leaves what oz-epc400 can reach; give 3 angles from -600 to 600",
+        ),
+    ],
+)
+def test_inputs_and_positions_are_those_of_the_instruments(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], old: str, new: str, words: str
+) -> None:
+    file = tmp_path / "alice.toml"
+    file.write_text((CONFIG / "alice.toml").read_text().replace(old, new, 1))
+    assert main(["check", str(file)]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert words in line
+
+
 def test_json_lists_files_with_all_their_mistakes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    wrong = node_with(tmp_path, ("window_ps = 1000", "window_ps = 0"), ("H = 0", "H = 999"))
+    wrong = node_with(tmp_path, ("window_ps = 1000", "window_ps = 0"), ("H = 1", "H = 999"))
     assert main(["check", "--json", str(wrong), str(CONFIG / "channels.toml"), str(tmp_path / "none.toml")]) == 2
     document = json.loads(capsys.readouterr().out)
     assert document["mistakes"] == 3
     assert [file["kind"] for file in document["files"]] == ["node", "channel map", None]
     assert {error["key"] for error in document["files"][0]["errors"]} == {"receiver.H", "links.bob.terms.window_ps"}
+
+
+def test_every_mistake_of_worlds_and_scripts_is_told_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    world, script = tmp_path / "world.toml", tmp_path / "script.toml"
+    world.write_text("[source]\npair_rate_hz = 'many'\nstate = 'Psi'\n[bob.clock]\npreset = 'tcx'\n")
+    script.write_text("[[event]]\nwhat = 'fibre_cut'\nat_s = -1\n")
+    assert main(["check", str(world), str(script)]) == 2
+    assert capsys.readouterr().err.splitlines() == [
+        f"{world}: source.pair_rate_hz: must be a number without quotes (found 'many'); see docs/simulator.md",
+        f"{world}: source.state: must be 'Phi+', 'Phi-', 'Psi+' or 'Psi-' (found 'Psi'); did you mean 'Psi-'?",
+        f"{world}: bob.clock.preset: must be 'tcxo', 'ocxo', 'rb', 'gpsdo', 'white-rabbit' or 'ideal' (found 'tcx'); "
+        "did you mean 'tcxo'?",
+        f"{script}: event[0].at_s: must be at least 0.0 (found -1); see fibre_cut in docs/simulator.md",
+        f"{script}: event[0].side: is missing; add it; see fibre_cut in docs/simulator.md",
+    ]
 
 
 @given(st.binary(max_size=200) | st.text(max_size=100).map(str.encode))

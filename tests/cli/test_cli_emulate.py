@@ -54,8 +54,22 @@ def test_it_makes_a_serial_port(tmp_path: Path) -> None:
         (["elliptec-ell14", "--tcp", "192.0.2.1:5"], "cannot listen there"),
         (["elliptec-ell14", "--tcp", "127.0.0.1:0", "--fault", "quux@1"], "fault 'quux@1' is unknown; write KIND@"),
         (["elliptec-ell14", "--tcp", "127.0.0.1:0", "--pace", "0"], "--pace 0 is not possible"),
+        (["elliptec-ell14", "--tcp", "127.0.0.1:0", "--node", "bob"], "takes both --world and --node"),
+        (["elliptec-ell14", "--tcp", "127.0.0.1:0", "--role", "polarization"], "takes both --world and --node"),
+        (
+            ["elliptec-ell14", "--tcp", "127.0.0.1:0", "--world", "unix:///w", "--node", "bob", "--role", "laser"],
+            "elliptec-ell14 can be the polarization of a node, not its laser",
+        ),
+        (["elliptec-ell14", "--tcp", "127.0.0.1:0", "--world", "here", "--node", "bob"], "'here' is no address"),
+        (["elliptec-ell14", "--tcp", "127.0.0.1:0", "--personality", "/nowhere.toml"], "/nowhere.toml: file:"),
     ],
 )
 def test_mistakes_are_named(words: list[str], says: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["emulate", *words]) == 2
     assert says in capsys.readouterr().err
+
+
+def test_a_world_that_is_not_there_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["elliptec-ell14", "--tcp", "127.0.0.1:0", "--world", "unix:///nowhere/w", "--node", "bob"]
+    assert main(["emulate", *words]) == 3
+    assert "polarization of bob at unix:///nowhere/w: nobody answers" in capsys.readouterr().err

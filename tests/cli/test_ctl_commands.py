@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from statuses_made import troubled, well
 from qnoded.cli import ctl
 from qnoded.cli.ctl import client
 from qnoded.cli.ctl.device import table_of
-from qnoded.errors import InstrumentUnavailable, UsageError
+from qnoded.errors import DaemonUnavailable, InstrumentUnavailable, UsageError
 from qnoded.node.control import ControlServer
 from qnoded.node.status import Event, NodeStatus
 
@@ -55,6 +56,9 @@ class Served:
 
     async def interlude(self, link: str) -> None:
         self.asked.append(("interlude", link))
+
+    async def enrol(self, link: str) -> None:
+        self.asked.append(("enrol", link))
 
     async def swap(self, role: str, table: dict[str, Any]) -> None:
         if role == "broken":
@@ -264,3 +268,25 @@ def test_a_reader_that_goes_away_is_no_error(tmp_path: Path) -> None:
             assert watching.wait() == 0
             assert watching.stderr is not None
             assert watching.stderr.read() == b""
+
+
+def test_a_stream_that_is_cut_off_says_why(tmp_path: Path) -> None:
+    snapshot, reason = b'data: {"node": {}}\n\n', b'event: end\ndata: {"error": "cut off: too slow"}\n\n'
+    answer = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n" + snapshot + reason
+
+    def serve(listener: socket.socket) -> None:
+        connection, _ = listener.accept()
+        with connection:
+            connection.recv(1 << 16)
+            connection.sendall(answer)
+
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(tmp_path / "control.sock"))
+        listener.listen()
+        thread = Thread(target=serve, args=(listener,))
+        thread.start()
+        stream = client.Daemon(tmp_path / "control.sock").stream()
+        assert next(stream) == {"node": {}}
+        with pytest.raises(DaemonUnavailable, match="cut off: too slow"):
+            next(stream)
+        thread.join()

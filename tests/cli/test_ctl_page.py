@@ -50,6 +50,16 @@ def test_a_node_that_is_well() -> None:
     assert "\n".join(page(well())) == WELL_PAGE
 
 
+def test_a_machine_in_trouble_is_named_at_the_top() -> None:
+    full = "the clock lock of link bob cannot be written to /var/lib/qnoded: No space left on device: make room on it"
+    status = well()
+    lines = page(replace(status, node=replace(status.node, troubles=(full,))))
+    assert lines[0].startswith("alice: NOT WELL")
+    assert "TROUBLE    the clock lock of link bob cannot be written to" in "\n".join(lines[1:4])
+    assert all(len(each) <= 80 for each in lines)
+    assert full in line(Seen({}, replace(status, node=replace(status.node, troubles=(full,)))))
+
+
 def test_a_node_in_trouble_says_what_to_do() -> None:
     text = "\n".join(page(advised(troubled())))
     assert text.startswith("alice: NOT WELL")

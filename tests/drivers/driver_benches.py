@@ -7,10 +7,16 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from diode_truth import CALIBRATION
 from qnoded_drivers.elliptec_ell14.emulator import EmulatedEll14
+from qnoded_drivers.idq_id900.emulator import EmulatedId900
+from qnoded_drivers.idq_id900.serving import SERVICE_ABOVE
 from qnoded_drivers.itla_msa.emulator import EmulatedItla
+from qnoded_drivers.koheron_ctl.emulator import EmulatedKoheronCtl
 from qnoded_drivers.oz_epc400.emulator import EmulatedEpc400
+from qnoded_drivers.s15_spdc.emulator import EmulatedS15Spdc
 from qnoded_drivers.s15_tdc1.emulator import EmulatedTdc1
+from qnoded_drivers.thorlabs_cld101x.emulator import EmulatedCld101x
 from qnoded_drivers.thorlabs_k10cr1.emulator import EmulatedK10cr1
 from qnoded_drivers.thorlabs_mpc320.emulator import EmulatedMpc320
 from qnoded_drivers.thorlabs_pm100d.emulator import EmulatedPm100d
@@ -18,7 +24,7 @@ from qnoded_drivers.toptica_dlc_pro.emulator import EmulatedDlcPro
 
 from qnoded.instruments.registry import find
 from qnoded.testing.contract import Bench
-from qnoded.testing.emulation import Device, Emulation, on_tcp
+from qnoded.testing.emulation import Device, Emulation, FaultKind, on_tcp
 from qnoded.testing.relay import Relay, relay
 
 
@@ -31,10 +37,26 @@ class Case:
     pace: float = 1.0
     damage: bool = True
     """Whether its link can change a byte: USB cannot, it only loses some."""
+    impossible: frozenset[FaultKind] = frozenset()
+    """Other faults that cannot happen on its link."""
+    more: Callable[[list[int]], dict[str, Any]] = lambda ports: {}
+    """Further settings, from the devices' own ports."""
 
     @property
     def driver_class(self) -> Any:
         return find(self.driver)
+
+
+WHOLE_MESSAGES = frozenset(
+    {
+        FaultKind.CORRUPTED,
+        FaultKind.SHORTENED,
+        FaultKind.STRAY,
+        FaultKind.SPLIT,
+        FaultKind.MERGED,
+    }
+)
+"""Faults that ZeroMQ does not know: a message comes as it is, or not at all."""
 
 
 def one_address(**others: Any) -> Callable[[list[str]], dict[str, Any]]:
@@ -66,9 +88,38 @@ CASES = {
             lambda: [EmulatedEll14("0B")],
             one_address(mounts=[{"address": "0"}, {"address": "B", "zero_deg": 100.0}]),
         ),
+        Case(
+            "idq-id900",
+            lambda: [EmulatedId900()],
+            one_address(threshold_v={1: 0.5, 2: 0.5, 4: 0.5}),
+            impossible=WHOLE_MESSAGES,
+            more=lambda ports: {"service": f"tcp://127.0.0.1:{ports[0] + SERVICE_ABOVE}"},
+        ),
         Case("itla-msa", lambda: [EmulatedItla()], one_address(frequency_ghz=193_414.489)),
         Case("oz-epc400", lambda: [EmulatedEpc400()], one_address(volts_per_turn=3.0)),
         Case("s15-tdc1", lambda: [EmulatedTdc1(rates_hz=(800.0, 600.0, 500.0, 400.0))], one_address(), damage=False),
+        Case(
+            "koheron-ctl",
+            lambda: [EmulatedKoheronCtl()],
+            one_address(wavelength_nm=1550.0, calibration=CALIBRATION, beta_k=3600.0, window_c=1.0),
+        ),
+        Case(
+            "s15-spdc",
+            lambda: [EmulatedS15Spdc(crystal_c=50.0, diode_c=25.0, crystal_lag_s=600.0)],
+            one_address(
+                wavelength_nm=405.0,
+                calibration=CALIBRATION,
+                crystal_c=50.0,
+                diode_c=25.0,
+                crystal_window_c=2.0,
+                diode_window_c=2.0,
+            ),
+        ),
+        Case(
+            "thorlabs-cld101x",
+            lambda: [EmulatedCld101x()],
+            one_address(wavelength_nm=780.0, calibration=CALIBRATION, window_c=1.0),
+        ),
         Case("thorlabs-pm100d", lambda: [EmulatedPm100d()], one_address(wavelength_nm=1550.0), damage=False),
         Case(
             "toptica-dlc-pro",
@@ -77,6 +128,10 @@ CASES = {
         ),
     )
 }
+
+
+WITHOUT_A_WIRE = {"replay-tagger", "swabian-timetagger"}
+"""A file, a maker's library: their contracts are in test files of their own."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +155,7 @@ async def standing(case: Case) -> AsyncIterator[Stand]:
         emulations = [Emulation(device, case.pace) for device in case.devices()]
         ports = [await stack.enter_async_context(on_tcp(emulation)) for emulation in emulations]
         cables = [await stack.enter_async_context(relay("127.0.0.1", port)) for port in ports]
-        settings = case.settings([f"tcp://127.0.0.1:{cable.port}" for cable in cables])
+        settings = case.settings([f"tcp://127.0.0.1:{cable.port}" for cable in cables]) | case.more(ports)
         yield Stand(case.driver_class.Settings.model_validate(settings), emulations, cables)
 
 

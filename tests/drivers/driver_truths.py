@@ -8,7 +8,9 @@ from itertools import count
 from typing import Any, Protocol
 
 import pytest
+from diode_truth import CLD101X, KOHERON_CTL, S15_SPDC
 from epc400_truth import Epc400Truth
+from id900_truth import Id900Truth
 from itla_truth import ItlaTruth
 from qnoded_drivers.s15_tdc1.codec import TICK_PS, WRAP
 
@@ -185,9 +187,13 @@ TRUTHS: dict[str, Truth] = {
     "thorlabs-mpc320": AptTruth(),
     "thorlabs-k10cr1": AptTruth(),
     "elliptec-ell14": Ell14Truth(),
+    "idq-id900": Id900Truth(),
     "itla-msa": ItlaTruth(),
     "oz-epc400": Epc400Truth(),
     "toptica-dlc-pro": DlcProTruth(),
     "s15-tdc1": Tdc1Truth(),
     "thorlabs-pm100d": Pm100dTruth(),
+    "koheron-ctl": KOHERON_CTL,
+    "s15-spdc": S15_SPDC,
+    "thorlabs-cld101x": CLD101X,
 }

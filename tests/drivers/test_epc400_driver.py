@@ -58,6 +58,26 @@ def test_a_setting_is_read_back_in_steps_of_a_millivolt(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def test_squeezers_that_are_not_in_use_rest_at_zero(tmp_path: Path) -> None:
+    async def run() -> None:
+        emulation = Emulation(EmulatedEpc400())
+        emulation.device.voltages_mv[3] = 700
+        async with on_pty(emulation, tmp_path / "port") as link:
+            driver = Epc400(Epc400Settings(address=str(link), volts_per_turn=3.0, squeezers=3))
+            try:
+                await driver.connect()
+                await driver.configure()
+                await driver.move(TARGET_DEG[:3])
+                assert emulation.device.voltages_mv == [*TARGET_MV[:3], 0]
+                assert len(driver.capability.elements) == 3
+                shown = [one.read_back for one in (await driver.read()).settings_deg]
+                assert shown == pytest.approx(TARGET_DEG[:3])
+            finally:
+                await driver.close()
+
+    asyncio.run(run())
+
+
 def test_what_was_set_stays_when_it_is_made_safe(tmp_path: Path) -> None:
     async def run() -> None:
         async with unit(tmp_path / "port") as (driver, _, device):

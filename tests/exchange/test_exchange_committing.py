@@ -16,6 +16,7 @@ from qnoded.exchange.committing import (
     Allotment,
     BlockAccount,
     Held,
+    Noted,
     Offer,
     OpenBlocks,
     Recovered,
@@ -103,7 +104,7 @@ def test_a_block_is_served_by_both() -> None:
     told = converse(*scripts(alice, bob))
     assert told.alice is told.bob is True
     assert alice.served() == bob.served() == [random.Random(1).randbytes(16)]
-    assert [type(message) for _, message in told.transcript] == [Offer, Held, Settled, Settled]
+    assert [type(message) for _, message in told.transcript] == [Offer, Held, Settled, Noted]
 
 
 @pytest.mark.parametrize("lost", range(MESSAGES))
@@ -199,6 +200,7 @@ def test_impossible_messages_are_refused() -> None:
         lambda: Offer(name, b"d" * 32, allotment, b"p" * 16, b"c" * 9),
         lambda: Held(b"", True),
         lambda: Settled(b"x"),
+        lambda: Noted(b"x"),
         lambda: OpenBlocks((name,) * 1025),
         lambda: Verdicts((b"x",)),
         lambda: Run(-1, 0),

@@ -21,6 +21,7 @@ from qnoded.exchange.reports import (
     ControllerDue,
     EpochDiscarded,
     EpochSifted,
+    EpochWithdrawn,
     InterludePlanned,
     Reason,
     ServiceMeasured,
@@ -317,7 +318,7 @@ def test_epochs_that_one_end_holds_alone_are_in_no_block() -> None:
     bob.put("s", epoch(6, 60))
     third = alice.proposal("s")
     answer, reports = bob.answer(third, "s")  # type: ignore[arg-type]
-    assert [type(one) for one in reports] == [EpochDiscarded, BlockSifted]
+    assert [type(one) for one in reports] == [EpochWithdrawn, BlockSifted]
     assert reports[0].epoch == 4
 
 
@@ -344,7 +345,7 @@ def test_another_clock_ends_what_was_counted_by_the_old_one_but_for_an_open_prop
     assert isinstance(alice.answered(answer)[0], BlockSifted)
     later = alice.proposal("t")
     _, reports = bob.answer(later, "t")  # type: ignore[arg-type]
-    assert [type(one) for one in reports] == [EpochDiscarded, BlockSifted]
+    assert [type(one) for one in reports] == [EpochWithdrawn, BlockSifted]
 
 
 def test_impossible_blocks_are_refused() -> None:

@@ -98,7 +98,7 @@ def test_only_whole_bytes_of_a_key_are_kept() -> None:
 
 
 def test_every_block_has_a_conversation_of_its_own() -> None:
-    numbers = [key_making.conversation_of(block) for block in (0, 1, 2**32 - 4, 2**32 - 3, 2**62)]
+    numbers = [key_making.conversation_of(block) for block in (0, 1, 2**32 - 5, 2**32 - 4, 2**62)]
     assert numbers[:2] == [wire.FIRST_BLOCK, wire.FIRST_BLOCK + 1]
     assert numbers[2] == wire.CONVERSATIONS - 1
     assert numbers[3] == wire.FIRST_BLOCK

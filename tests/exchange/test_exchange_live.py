@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from dataclasses import replace
 from fractions import Fraction
 
@@ -116,10 +117,10 @@ def test_other_bell_states_give_equal_bits_as_well(state: str) -> None:
 def test_circular_bases_follow_the_terms() -> None:
     """Phi+ is opposite in the circular basis; an end whose detectors are not those of the terms is refused."""
     terms = LinkTerms("test", True, ("R", "L"), ("R", "L"))
-    assert Setup.of(terms, "bob", terms.receiver("bob"), "alice").alphabet.bit_of[:2].tolist() == [1, 0]
-    assert Setup.of(terms, "alice", terms.receiver("alice"), "alice").alphabet.bit_of[:2].tolist() == [0, 1]
+    assert Setup.of(terms, "bob", terms.receiver("bob"), "alice", os.urandom).alphabet.bit_of[:2].tolist() == [1, 0]
+    assert Setup.of(terms, "alice", terms.receiver("alice"), "alice", os.urandom).alphabet.bit_of[:2].tolist() == [0, 1]
     with pytest.raises(LocalProtocolError, match="'R', 'L'"):
-        Setup.of(terms, "alice", receiver("alice"), "alice")
+        Setup.of(terms, "alice", receiver("alice"), "alice", os.urandom)
 
 
 def test_the_resolution_follows_the_peak_at_less_than_a_percent_of_the_coincidences() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 from dataclasses import replace
 from fractions import Fraction
@@ -211,7 +212,7 @@ def test_a_matcher_refuses_what_has_no_place() -> None:
 def test_a_label_that_is_no_basis_is_garbled() -> None:
     """Three bases take two bits, and the fourth label means nothing."""
     terms = replace(TERMS, alice_detectors=("H", "D", "R"), bob_detectors=("H", "D", "R"))
-    setup = Setup.of(terms, "bob", terms.receiver("bob"), "alice")
+    setup = Setup.of(terms, "bob", terms.receiver("bob"), "alice", os.urandom)
     first = epochs(0)[0].epoch
     labels = np.full(256, 3, np.uint8)
     coded = encode(first, labels, setup.label_bits, 128)

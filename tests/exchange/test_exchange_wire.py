@@ -98,7 +98,8 @@ def test_every_message_arrives_as_it_was_sent(kind: type[Message], data: st.Data
 def test_every_message_has_a_number() -> None:
     """Whatever the modules that speak on a link define as a message travels."""
     # By name, since a dataclass with slots is a second class beside the one that was written.
-    speaking = {f"qnoded.exchange.{name}" for name in ("live_messages", "messages", "syndromes", "committing")}
+    rooms = ("live_messages", "messages", "syndromes", "committing", "agreeing", "bootstrapping")
+    speaking = {f"qnoded.exchange.{name}" for name in rooms}
     defined = {kind.__qualname__ for kind in Message.__subclasses__() if kind.__module__ in speaking}
     assert defined == {kind.__qualname__ for kind in wire.NUMBERS}
 

@@ -17,10 +17,13 @@ from qnoded.kernels.filtering import (
     drop_dead_time,
     leave_out,
     list_multi_clicks,
+    siphash,
 )
 
 DETECTORS = 4
-SEED = 20_240_229
+KEY = bytes(range(16))
+"""Of the paper's test vector."""
+KEY_WORDS = np.frombuffer(KEY, "<u8")
 
 clicks = st.lists(st.tuples(st.integers(0, 400), st.integers(0, DETECTORS - 1)), max_size=120).map(sorted)
 chunks = st.lists(st.integers(0, 120), max_size=6)
@@ -85,11 +88,41 @@ def test_dead_time_in_place_and_at_the_end_of_the_range() -> None:
     assert last_ps.tolist() == [2**62 - 1]
 
 
-def splitmix64(counter: int) -> int:
-    z = (counter + 0x9E3779B97F4A7C15) % 2**64
-    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 % 2**64
-    z = (z ^ z >> 27) * 0x94D049BB133111EB % 2**64
-    return z ^ z >> 31
+def siphash_plainly(key: bytes, message: bytes) -> int:
+    def rotated(word: int, bits: int) -> int:
+        return (word << bits | word >> (64 - bits)) % 2**64
+
+    def rounds(count: int) -> None:
+        for _ in range(count):
+            for a, b, bits, turned in ((0, 1, 13, 0), (2, 3, 16, None), (0, 3, 21, None), (2, 1, 17, 2)):
+                v[a] = (v[a] + v[b]) % 2**64
+                v[b] = rotated(v[b], bits) ^ v[a]
+                if turned is not None:
+                    v[turned] = rotated(v[turned], 32)
+
+    low, high = (int.from_bytes(half, "little") for half in (key[:8], key[8:]))
+    v = [low ^ 0x736F6D6570736575, high ^ 0x646F72616E646F6D, low ^ 0x6C7967656E657261, high ^ 0x7465646279746573]
+    whole = len(message) // 8 * 8
+    words = [message[n : n + 8] for n in range(0, whole, 8)] + [message[whole:].ljust(7, b"\0") + bytes([len(message)])]
+    for word in (int.from_bytes(each, "little") for each in words):
+        v[3] ^= word
+        rounds(2)
+        v[0] ^= word
+    v[2] ^= 0xFF
+    rounds(4)
+    return v[0] ^ v[1] ^ v[2] ^ v[3]
+
+
+def test_siphash_gives_what_its_authors_publish() -> None:
+    # Aumasson and Bernstein, INDOCRYPT 2012, appendix A: fifteen bytes; of eight bytes, their table ``vectors``.
+    assert siphash_plainly(KEY, bytes(range(15))) == 0xA129CA6149BE45E5
+    eight = int.from_bytes(bytes(range(8)), "little")
+    assert siphash_plainly(KEY, bytes(range(8))) == siphash(KEY_WORDS, eight) == 0x93F5F5799A932462
+
+
+@given(st.binary(min_size=16, max_size=16), st.integers(0, 2**64 - 1))
+def test_siphash_equals_the_plain_twin(key: bytes, word: int) -> None:
+    assert siphash(np.frombuffer(key, "<u8"), word) == siphash_plainly(key, word.to_bytes(8, "little"))
 
 
 def resolve_plainly(
@@ -103,7 +136,7 @@ def resolve_plainly(
             first_of: dict[int, tuple[int, int]] = {}
             for click in cluster:
                 first_of.setdefault(click[1], click)
-            chosen = splitmix64(SEED ^ splitmix64(cluster[0][0])) // 2**32 * len(first_of) // 2**32
+            chosen = siphash_plainly(KEY, cluster[0][0].to_bytes(8, "little")) // 2**32 * len(first_of) // 2**32
             survivors = list(first_of.values())[chosen : chosen + 1] if policy == KEEP_RANDOM else []
             counts[CLUSTERS] += 1
             counts[DROPPED] += len(cluster) - len(survivors)
@@ -115,7 +148,7 @@ def resolve_plainly(
 def resolve(clicks: list[tuple[int, int]], window_ps: int, policy: int) -> tuple[list[tuple[int, int]], list[int]]:
     tag_ps, detector = arrays(clicks)
     counts, left_out = np.zeros(COUNTS, np.int64), np.empty(tag_ps.size, np.uint32)
-    listed = list_multi_clicks(tag_ps, detector, window_ps, policy, SEED, left_out, counts)
+    listed = list_multi_clicks(tag_ps, detector, window_ps, policy, KEY_WORDS, left_out, counts)
     kept = tag_ps.size - listed
     kept_ps, kept_detector = np.empty(kept, np.int64), np.empty(kept, np.uint8)
     leave_out(tag_ps, detector, left_out[:listed], kept_ps, kept_detector)

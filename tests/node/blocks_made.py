@@ -12,6 +12,7 @@ import numpy as np
 from ends_made import TERMS, End, connection, running
 from keys_made import LINK, Ends, ends
 
+from qnoded.exchange.bootstrapping import Signers
 from qnoded.exchange.effects import Script, arrival, emit
 from qnoded.exchange.greeting import Session
 from qnoded.exchange.happenings import Happening, KnownClock
@@ -100,19 +101,22 @@ class Link:
 
 @asynccontextmanager
 async def making_keys(
-    folder: Path, terms: LinkTerms = KEYS_TERMS, rules: StoreRules | None = None
+    folder: Path,
+    terms: LinkTerms = KEYS_TERMS,
+    rules: StoreRules | None = None,
+    signers: tuple[Signers, Signers] | None = None,
 ) -> AsyncIterator[Link]:
-    """Run both ends of a link that makes keys."""
+    """Run both ends of a link that makes keys; with signers there is no first secret."""
     link = Link()
     pools = [Pool(2), Pool(2)]
     one, other = connection()
     try:
-        with ends(folder, rules) as stores:
+        with ends(folder, rules, enrolled=signers is None) as stores:
             link.stores = stores
             store = {"alice": stores.alice, "bob": stores.bob}
             makings = {
-                side: KeyMaking(store[side], terms, side, pool, Progress("keys"))
-                for side, pool in zip(SIDES, pools, strict=True)
+                side: KeyMaking(store[side], terms, side, pool, Progress("keys"), signers=signs)
+                for side, pool, signs in zip(SIDES, pools, signers or (None, None), strict=True)
             }
             reports: dict[str, list[object]] = {side: [] for side in SIDES}
 

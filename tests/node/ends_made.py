@@ -13,6 +13,7 @@ from qnoded.exchange.greeting import Session
 from qnoded.exchange.happenings import KnownClock
 from qnoded.exchange.terms import LinkTerms
 from qnoded.exchange.wire import Frame
+from qnoded.node.disk import Disk
 from qnoded.node.distillation import KeyMaking
 from qnoded.node.link import Link
 from qnoded.node.lock_file import LockFile
@@ -110,6 +111,7 @@ async def running(
     """Run the end of a link whose wire is given."""
     role, peer = ("bob", "alice") if wire.connects else ("alice", "bob")
     pool, told = Pool(1), []
+    disk = Disk(pool, lambda level, text: told.append((level, text)))
     link = Link(
         peer,
         role,
@@ -119,8 +121,8 @@ async def running(
         acquisition=sightings or Sightings(f"tagger/{role}"),
         pool=pool,
         progress=Progress("link"),
-        lock_file=LockFile(folder / role / "lock.json", pool),
-        story=Story(folder / role, asyncio.get_running_loop().time),
+        lock_file=LockFile(folder / role / "lock.json", disk),
+        story=Story(folder / role, asyncio.get_running_loop().time, disk),
         make_script=make_script,
         watchers=watchers,
         tell=lambda level, text: told.append((level, text)),

@@ -76,15 +76,17 @@ def block_bytes(number: int, size_bytes: int) -> bytes:
 
 
 @contextmanager
-def ends(folder: Path, rules: StoreRules | None = None, clock: Clock | None = None) -> Iterator[Ends]:
-    """Open both stores in a folder, enrolled with one secret if they are new."""
+def ends(
+    folder: Path, rules: StoreRules | None = None, clock: Clock | None = None, *, enrolled: bool = True
+) -> Iterator[Ends]:
+    """Open both stores in a folder, enrolled with one secret if they are new and shall be."""
     rules = rules or StoreRules(simulation=True, pool_bytes=0)
     clock = clock or Clock()
     alice = KeyStore(folder / "alice.sqlite", Secret(KEK), rules, clock)
     try:
         bob = KeyStore(folder / "bob.sqlite", Secret(KEK), rules, clock)
         try:
-            if not alice.links():
+            if enrolled and not alice.links():
                 alice.enrol(LINK, "alice", "secret file", Secret(FIRST_SECRET)).result()
                 bob.enrol(LINK, "bob", "secret file", Secret(FIRST_SECRET)).result()
             yield Ends(alice, bob, clock)

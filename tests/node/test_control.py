@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import os
 import socket
 import stat
@@ -15,7 +16,7 @@ import aiohttp
 import pytest
 
 from qnoded.errors import ConfigError, InstrumentUnavailable, LocalProtocolError, UsageError
-from qnoded.node import control
+from qnoded.node import control, snapshot_stream
 from qnoded.node.control import ControlServer
 from qnoded.node.event_log import EventLog
 from qnoded.node.status import Event, LinkStatus, NodeState, NodeStatus
@@ -49,6 +50,9 @@ class Daemon:
 
     async def interlude(self, link: str) -> None:
         await self._asked("interlude", link)
+
+    async def enrol(self, link: str) -> None:
+        await self._asked("enrol", link)
 
     async def swap(self, role: str, table: dict[str, Any]) -> None:
         await self._asked("swap", role, table)
@@ -200,7 +204,7 @@ def test_nonsense_gets_a_named_error_and_asks_the_daemon_nothing(
 def test_the_stream_brings_snapshots_and_ends_when_the_daemon_stops(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(control, "STREAM_INTERVAL_S", 0.01)
+    monkeypatch.setattr(snapshot_stream, "INTERVAL_S", 0.01)
     path = tmp_path / "control.sock"
 
     async def both() -> list[str]:
@@ -219,22 +223,70 @@ def test_the_stream_brings_snapshots_and_ends_when_the_daemon_stops(
     assert second.startswith("data: ")
 
 
-def test_requests_beyond_the_limit_are_turned_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(control, "MOST_REQUESTS", 2)
-    path = tmp_path / "control.sock"
+def test_acts_beyond_the_limit_are_turned_away_and_questions_are_not(tmp_path: Path) -> None:
+    daemon, hold = Daemon(), asyncio.Event()
 
-    async def both() -> None:
-        async with (
-            ControlServer(path, Daemon()),
-            aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path))) as session,
-        ):
-            streams = [await session.get("http://qnoded/v1/stream") for _ in range(2)]
-            async with session.get("http://qnoded/v1/status") as answer:
-                assert answer.status == 503
-            for stream in streams:
-                stream.close()
+    async def held(_link: str) -> None:
+        await hold.wait()
 
-    asyncio.run(both())
+    async def talk(ask: Ask) -> None:
+        acts = [asyncio.create_task(ask("POST", "/v1/link/bob/pause")) for _ in range(control.MOST_REQUESTS + 1)]
+        done, waiting = await asyncio.wait(acts, return_when=asyncio.FIRST_COMPLETED)
+        assert [one.result()[0] for one in done] == [503]
+        assert (await ask("GET", "/v1/status"))[0] == 200
+        hold.set()
+        assert {status for status, _ in await asyncio.gather(*waiting)} == {200}
+
+    daemon.pause = held
+    served(tmp_path, daemon, talk)
+
+
+def test_a_request_that_never_arrives_whole_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "SLOW_SENDER_S", 0.05)
+
+    async def talk(_: Ask) -> None:
+        reader, writer = await asyncio.open_unix_connection(tmp_path / "run" / "control.sock")
+        writer.write(b"POST /v1/device/swap HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+        assert b" 400 " in await reader.readline()
+        writer.close()
+        await writer.wait_closed()
+
+    served(tmp_path, Daemon(), talk)
+
+
+def test_slow_readers_are_cut_off_with_a_reason_and_keep_nobody_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As many as may follow the node read nothing: one more is refused, and the status is answered all the time."""
+    monkeypatch.setattr(snapshot_stream, "INTERVAL_S", 0.001)
+    monkeypatch.setattr(snapshot_stream, "SLOW_READER_S", 0.3)
+    address = str(tmp_path / "run" / "control.sock")
+
+    async def talk(ask: Ask) -> None:
+        slow = [socket.socket(socket.AF_UNIX) for _ in range(snapshot_stream.MOST_STREAMS)]
+        for one in slow:
+            one.connect(address)
+            one.sendall(b"GET /v1/stream HTTP/1.1\r\nHost: x\r\n\r\n")
+        async with asyncio.timeout(5):
+            assert (await ask("GET", "/v1/stream"))[0] == 503
+        while "cut off" not in caplog.text:
+            assert (await ask("GET", "/v1/status"))[0] == 200
+        async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(address)) as session:
+            for _ in range(50):
+                async with session.get("http://qnoded/v1/stream") as answer:
+                    if answer.status == 200:
+                        assert (await answer.content.readline()).startswith(b"data: ")
+                        break
+        said = b""
+        slow[0].settimeout(1.0)
+        while part := await asyncio.to_thread(slow[0].recv, 1 << 16):
+            said += part
+        assert b'event: end\ndata: {"error": "cut off: a snapshot was not read within 0.3 s' in said
+        for one in slow:
+            one.close()
+
+    with caplog.at_level(logging.INFO):
+        served(tmp_path, Daemon(), talk)
 
 
 def test_a_socket_left_behind_is_replaced_and_a_living_one_is_not(tmp_path: Path) -> None:

@@ -21,10 +21,11 @@ from keys_made import LINK, Ends, ends
 from qnoded.errors import ConfigError, RequestRefused
 from qnoded.exchange.committing import CHECK_BYTES
 from qnoded.node.delivery import demo_pki
-from qnoded.node.delivery.directory import Directory
+from qnoded.node.delivery.directory import Directory, Local
 from qnoded.node.delivery.server import serving
 from qnoded.node.delivery.tls import client_context
 from qnoded.node.keys.contents import StoreRules
+from qnoded.node.keys.key_ids import Mode
 from qnoded.node_settings.keys import DeliverySettings
 from qnoded.secret import Secret
 
@@ -105,7 +106,7 @@ def test_status_has_all_fields_of_the_standard(tmp_path: Path, pki: Path) -> Non
     async def script(both: Kmes) -> None:
         code, status = await both.ask("kme-a", ALICE, "/api/v1/keys/bob/status")
         assert code == 200
-        assert status.pop("status_extension") == {"qnoded_modes": ["qkd", "hybrid", "pqc"], "qnoded_stock_low": False}
+        assert status.pop("status_extension") == {"qnoded_modes": ["qkd", "hybrid"], "qnoded_stock_low": False}
         assert status == {
             "source_KME_ID": "kme-a",
             "target_KME_ID": "kme-b",
@@ -280,6 +281,9 @@ def test_too_few_keys_are_503_and_reserved_ones_stay(tmp_path: Path, pki: Path) 
     served(tmp_path, pki, script, local={ALICE: {}, EVE: {"reserved_keys": 30}})
 
 
+MODES = {"modes": ["qkd", "hybrid", "pqc"]}
+
+
 def test_hybrid_and_post_quantum_keys_say_what_they_are(tmp_path: Path, pki: Path) -> None:
     async def script(both: Kmes) -> None:
         path = "/api/v1/keys/bob/enc_keys"
@@ -291,11 +295,31 @@ def test_hybrid_and_post_quantum_keys_say_what_they_are(tmp_path: Path, pki: Pat
             code, mine = await both.ask("kme-a", ALICE, path, {"extension_optional": [{"qnoded_mode": mode}]})
             assert code == 200
             (one,) = mine["keys"]
-            assert one["key_extension"] == {"qnoded_mode": mode, "qnoded_simulated": mode == "hybrid"}
-            _, theirs = await both.ask("kme-b", "bob", f"/api/v1/keys/{ALICE}/dec_keys", key_ID=one["key_ID"])
-            assert theirs == mine
+            assert one["key_extension"] == {
+                "qnoded_mode": mode,
+                "qnoded_simulated": mode == "hybrid",
+                "qnoded_agreement": "X25519+ML-KEM-768",
+            }
+            answer = await both.ask("kme-b", "bob", f"/api/v1/keys/{ALICE}/dec_keys", key_ID=one["key_ID"])
+            # The slave's profile counts as well: bob's does not name pqc.
+            assert answer == (200, mine) if mode == "hybrid" else answer[0] == 401
 
-    served(tmp_path, pki, script)
+    served(tmp_path, pki, script, local={ALICE: MODES, EVE: {}})
+
+
+def test_a_key_without_photons_is_for_those_alone_whose_profile_names_it(tmp_path: Path, pki: Path) -> None:
+    async def script(both: Kmes) -> None:
+        for store in (both.stores.alice, both.stores.bob):
+            store.keep_agreement(LINK, 1, Secret(bytes(48))).result()
+        path = "/api/v1/keys/bob/enc_keys"
+        code, refused = await both.ask("kme-a", ALICE, path, {"extension_mandatory": [{"qnoded_mode": "pqc"}]})
+        assert code == 400
+        assert refused["details"] == [{"extension_mandatory_unmet": "qnoded_mode is one of qkd, hybrid for this SAE"}]
+        _, other = await both.ask("kme-a", ALICE, path, {"extension_optional": [{"qnoded_mode": "pqc"}]})
+        assert other["keys"][0]["key_extension"] == {"qnoded_mode": "qkd", "qnoded_simulated": True}
+        assert (await both.ask("kme-a", EVE, path))[0] == 400
+
+    served(tmp_path, pki, script, local={ALICE: {}, EVE: {"modes": ["pqc"]}})
 
 
 def test_a_store_that_is_gone_is_503(tmp_path: Path, pki: Path) -> None:
@@ -350,7 +374,7 @@ def test_a_taken_port_and_unusable_files_are_matters_of_config(tmp_path: Path, p
 
 
 def test_an_application_is_its_sae_uri_or_else_its_common_name() -> None:
-    directory = Directory({"a": 0, "b": 3}, {})
+    directory = Directory({"a": Local(0, (Mode.QKD,)), "b": Local(3, (Mode.QKD,))}, {})
     subject = ((("commonName", "a"),),)
     assert directory.caller({"subject": subject}) == "a"
     assert directory.caller({"subject": subject, "subjectAltName": (("DNS", "x"), ("URI", "sae:b"))}) == "b"

@@ -23,7 +23,7 @@ Script = Callable[[Ends, SealedTalk, SealedTalk], Awaitable[None]]
 def talk(folder: Path, script: Script, session: bytes = SESSION) -> None:
     async def run() -> None:
         with ends(folder) as both:
-            alice, bob = SealedTalk(both.alice, LINK, session), SealedTalk(both.bob, LINK, session)
+            alice, bob = SealedTalk(both.alice, LINK, "alice", session), SealedTalk(both.bob, LINK, "bob", session)
             assert await bob.open(await alice.seal()) == []
             assert await alice.open(await bob.seal()) == []
             await script(both, alice, bob)
@@ -56,7 +56,7 @@ def test_a_forgery_halts_the_link_beyond_a_restart(tmp_path: Path) -> None:
         with ends(tmp_path) as both:
             assert (await asyncio.wrap_future(both.bob.pool_levels(LINK))).halted
             with pytest.raises(AuthenticationFailed, match="enrol the link anew"):
-                await SealedTalk(both.bob, LINK, bytes(16)).seal()
+                await SealedTalk(both.bob, LINK, "bob", bytes(16)).seal()
 
     asyncio.run(again())
 
@@ -65,7 +65,7 @@ def test_frames_where_none_may_be_halt_the_link(tmp_path: Path) -> None:
     async def run() -> None:
         with ends(tmp_path) as both:
             with pytest.raises(AuthenticationFailed, match="first seal"):
-                await SealedTalk(both.bob, LINK, SESSION).absorb_received([b"x"])
+                await SealedTalk(both.bob, LINK, "bob", SESSION).absorb_received([b"x"])
             assert (await asyncio.wrap_future(both.bob.pool_levels(LINK))).halted
 
     asyncio.run(run())
@@ -79,7 +79,7 @@ def test_a_store_is_opened_and_a_link_enrolled_as_the_settings_say(tmp_path: Pat
     try:
         assert (store.rules.simulation, store.rules.key_bytes, store.rules.low_keys) == (True, 16, 7)
         enrol_with_file(store, LINK, "bob", tmp_path / "first").result()
-        assert store.stock(LINK).role == "bob"
+        assert store.links() == (LINK,)
         with pytest.raises(ConfigError, match="used before"):
             enrol_with_file(store, LINK, "bob", tmp_path / "first").result()
     finally:

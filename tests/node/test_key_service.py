@@ -11,13 +11,15 @@ from typing import Any
 
 import pytest
 
-from qnoded.errors import ConfigError
+from qnoded.cli.ctl import main
+from qnoded.errors import ConfigError, UsageError
 from qnoded.node.delivery import demo_pki
 from qnoded.node.key_service import KeyService, key_service
 from qnoded.node.keys.secret_files import SEALING_KEY_BYTES, new_secret
 from qnoded.node.notify import Notifier
 from qnoded.node.pool import Pool
 from qnoded.node.status import Level
+from qnoded.node.tally import Tally
 from qnoded.node.watchdog import Watchdog
 from qnoded.node_settings import NodeSettings, check_node
 
@@ -92,6 +94,64 @@ def test_a_halted_link_waits_for_a_new_secret(tmp_path: Path) -> None:
             assert making.levels.halted is None
 
     asyncio.run(run())
+
+
+def pinning(folder: Path) -> NodeSettings:
+    """Return alice's settings with identities in place of a first secret."""
+    settings = alice(folder)
+    keys = folder / "out" / "keys"
+    for name in ("alice", "bob"):
+        assert main(["pki", "identity", str(keys), name]) == 0
+    table = settings.model_dump(exclude_none=True)
+    table["receiver"] = table["receiver"]["channels"]
+    table["keys"]["identity"] = keys / "alice.identity_secret"
+    table["links"]["bob"]["peer_identity"] = keys / "bob.identity"
+    del table["links"]["bob"]["first_secret"]
+    return check_node(table, "alice.toml", folder)
+
+
+def test_a_link_without_a_first_secret_waits_for_its_peer_where_identities_are_pinned(tmp_path: Path) -> None:
+    async def run() -> None:
+        settings = pinning(tmp_path)
+        assert settings.terms("bob").signed_exchange
+        async with served(settings) as (keys, _):
+            assert keys is not None
+            making = keys.making("bob", Watchdog(Notifier({})))
+            assert making.signers is not None
+            assert making.signers.peer == (tmp_path / "out" / "keys" / "bob.identity").read_bytes()
+            assert making.store.links() == ()
+            assert making.status(Tally(settings.terms("bob"), "alice")).available == 0
+            with pytest.raises(UsageError, match="no ledger yet"):
+                await making.declare_lost()
+
+    asyncio.run(run())
+
+
+def test_identities_that_cannot_be_used_are_named(tmp_path: Path) -> None:
+    async def run() -> None:
+        settings = pinning(tmp_path)
+        public = tmp_path / "out" / "keys" / "bob.identity"
+        content = public.read_bytes()
+        for wrong in (content[:-1], content + b"x"):
+            public.write_bytes(wrong)
+            with pytest.raises(ConfigError, match=r"bob\.identity: peer_identity: .* 1952 are due"):
+                async with served(settings):
+                    pass
+        public.write_bytes(content)
+        (tmp_path / "out" / "keys" / "alice.identity_secret").chmod(0o644)
+        with pytest.raises(ConfigError, match="others may read it"):
+            async with served(settings):
+                pass
+
+    asyncio.run(run())
+
+
+def test_a_pinned_peer_needs_an_identity_of_this_node(tmp_path: Path) -> None:
+    table = pinning(tmp_path).model_dump(exclude_none=True)
+    table["receiver"] = table["receiver"]["channels"]
+    del table["keys"]["identity"]
+    with pytest.raises(ConfigError, match="qnodectl pki identity"):
+        check_node(table, "alice.toml", tmp_path)
 
 
 def test_a_node_without_keys_has_none(tmp_path: Path) -> None:

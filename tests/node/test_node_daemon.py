@@ -11,7 +11,7 @@ import pytest
 from nodes_made import free_address, link_of, node, settings_of, until, world
 
 from qnoded.errors import ConfigError, UsageError
-from qnoded.node import lock_file
+from qnoded.node import advice, lock_file, turning
 from qnoded.node.daemon import Daemon
 from qnoded.node.recording import INDEX
 from qnoded.node.status import InstrumentStatus
@@ -20,6 +20,14 @@ from qnoded.node.status import InstrumentStatus
 def sifted(daemon: Daemon, epochs: int = 1) -> bool:
     link = link_of(daemon)
     return link is not None and link.state == "SIFTING" and link.epochs >= epochs
+
+
+def laser(daemon: Daemon) -> InstrumentStatus:
+    return daemon.snapshot().instruments["laser"]
+
+
+def emits(daemon: Daemon) -> bool:
+    return laser(daemon).problem is None and bool((laser(daemon).reading or {}).get("emitting"))
 
 
 def records(folder: Path) -> dict[int | str, dict[str, object]]:
@@ -113,12 +121,6 @@ def test_a_node_starts_without_its_instruments_says_so_and_ends(tmp_path: Path) 
 
 
 def test_a_laser_that_is_to_stay_dark_does_so_over_a_restart_until_a_person_decides(tmp_path: Path) -> None:
-    def laser(daemon: Daemon) -> InstrumentStatus:
-        return daemon.snapshot().instruments["laser"]
-
-    def emits(daemon: Daemon) -> bool:
-        return laser(daemon).problem is None and bool((laser(daemon).reading or {}).get("emitting"))
-
     async def nights() -> None:
         async with world() as (_, place):
             settings = settings_of("alice", tmp_path, place, free_address())
@@ -139,6 +141,26 @@ def test_a_laser_that_is_to_stay_dark_does_so_over_a_restart_until_a_person_deci
                 await until(lambda: emits(daemon))
 
     asyncio.run(nights())
+
+
+def test_a_controller_that_stays_short_of_its_position_gets_no_light_and_nothing_is_sifted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def stay_short() -> None:
+        async with world() as (_, place):
+            address = free_address()
+            alices, bobs = (settings_of(name, tmp_path, place, address) for name in ("alice", "bob"))
+            monkeypatch.setattr(turning, "TOLERANCE_DEG", -1.0)
+            async with node(alices) as alice, node(bobs) as bob:
+                await until(lambda: any("'key' is 0.00 deg" in event.text for event in alice.events(0)))
+                assert not advice.is_well(alice.snapshot())
+                assert "'key' is 0.00 deg" in str(alice.snapshot().instruments["polarization"].problem)
+                assert not emits(alice)
+                monkeypatch.setattr(turning, "TOLERANCE_DEG", 2.0)
+                await until(lambda: emits(alice) and sifted(alice) and sifted(bob))
+                assert alice.snapshot().instruments["polarization"].problem is None
+
+    asyncio.run(stay_short())
 
 
 def test_a_missing_key_is_a_config_error(tmp_path: Path) -> None:

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from blocks_made import KEYS_TERMS, LINK, making_keys, sifted_block
-from keys_made import PAIR
+from blocks_made import KEYS_TERMS, LINK, Link, making_keys, sifted_block
+from keys_made import PAIR, ends
 
-from qnoded.exchange import wire
+from qnoded.errors import LocalProtocolError
+from qnoded.exchange import key_making, wire
 from qnoded.exchange.authenticating import HASH_KEYS_BYTES, TAG_BYTES
-from qnoded.exchange.committing import Held, Offer, Settled
+from qnoded.exchange.committing import Held, Noted, Offer
+from qnoded.exchange.distilling import DiscardReason
 from qnoded.exchange.live_messages import Seal
 from qnoded.exchange.messages import AmplificationSeed, Verdict
 from qnoded.exchange.reports import NoKey
+from qnoded.node.keys.blocks import NODE_ENDED
 from qnoded.node.keys.contents import StoreRules
-from qnoded.node.pool import Pool
 from qnoded.records import SIDES
+from qnoded.secret import Secret
 
 
 @pytest.mark.parametrize("method", ["cascade", "ldpc"])
@@ -91,7 +95,7 @@ def test_key_for_authentication_is_refilled_and_costs_little(tmp_path: Path) -> 
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("lost", [Verdict, Held, Settled])
+@pytest.mark.parametrize("lost", [Verdict, Held, Noted])
 def test_blocks_of_a_session_that_ends_are_given_up_or_committed_alike(tmp_path: Path, lost: type) -> None:
     """The network swallows one message of a block: the session ends, and after the next one's recovery all is alike."""
     number = wire.NUMBERS[lost]
@@ -187,6 +191,58 @@ def test_sessions_without_a_key_use_up_none(tmp_path: Path) -> None:
     asyncio.run(run())
 
 
+def rows(link: Link, side: str) -> list[tuple[str, str, int]]:
+    """Return state, outcome and first epoch of each block in one end's ledger."""
+    assert link.stores is not None
+    store = link.stores.alice if side == "alice" else link.stores.bob
+    sql = "SELECT state, account FROM block WHERE account LIKE '{%' ORDER BY number"
+    found = store._submit(lambda work, _contents: work.rows(sql)).result()
+    accounts = [(state, json.loads(account)) for state, account in found]
+    return sorted((state, one["outcome"], one["first_epoch"]) for state, one in accounts)
+
+
+def test_each_block_that_was_begun_has_one_row_with_its_outcome_at_each_end(tmp_path: Path) -> None:
+    """Block 0 has a key, 1 too many errors, 2 loses its session, 3 was closed by alice alone."""
+
+    async def run() -> None:
+        async with making_keys(tmp_path) as link:
+            link.close(0)
+            link.close(1, rate=0.15)
+            await link.until(lambda: all(0 in side.made() and 1 in side.discarded() for side in link.sides.values()))
+            link.sides["alice"].end.wire.meddle = lambda _frames: ()
+            link.close(2)
+            await link.until(lambda: 2 in link.sides["bob"].discarded())
+            await link.until(lambda: 2 in link.sides["alice"].discarded())
+            link.sides["alice"].end.wire.meddle = lambda frames: (frames,)
+            await link.until(lambda: len(link.sessions()) == 1 and None not in link.sessions())
+            alice = link.sides["alice"]
+            alice.close(sifted_block(3, "alice"))
+            await link.until(lambda: 3 in alice.discarded())
+            at_bob = {
+                ("settled", "key", 0),
+                ("no key", DiscardReason.QBER_LIMIT.value, 10),
+                ("no key", NoKey.SESSION_ENDED.value, 20),
+            }
+            assert rows(link, "bob") == sorted(at_bob)
+            assert rows(link, "alice") == sorted(at_bob | {("no key", NoKey.SESSION_ENDED.value, 30)})
+
+    asyncio.run(run())
+
+
+def test_a_block_in_work_when_the_node_is_killed_has_its_row_after_the_restart(tmp_path: Path) -> None:
+    account = key_making.without_key(sifted_block(4, "alice"), KEYS_TERMS, key_making.IN_WORK)
+    with ends(tmp_path) as both:
+        both.alice.begin(LINK, b"b" * 16, account).result()
+    with ends(tmp_path) as both:
+        link = Link(stores=both)
+        assert rows(link, "alice") == [("no key", NODE_ENDED, 40)]
+        both.alice.note(LINK, account, b"b" * 16).result()
+        book = both.alice.book(LINK, b"b" * 16)
+        with pytest.raises(LocalProtocolError, match="given up"):
+            book.propose(b"c" * 16, Secret(bytes(1000)), account)
+        assert rows(link, "alice") == [("no key", NODE_ENDED, 40)]
+
+
 def everything_in(folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
 
@@ -198,10 +254,8 @@ def test_no_bit_of_a_key_is_in_what_the_link_wrote(tmp_path: Path) -> None:
             await link.until(lambda: all(0 in side.made() for side in link.sides.values()))
             assert link.stores is not None
             handed = await asyncio.wrap_future(link.stores.alice.take(PAIR, 10, 32))
-            disk = Pool(1)
             for side in link.sides.values():
-                await side.end.link._story.dump(disk, "for the test")
-            disk.close()
+                await side.end.link._story.dump("for the test")
             written = everything_in(tmp_path)
             told = repr([side.reports for side in link.sides.values()]).encode()
             for one in handed:

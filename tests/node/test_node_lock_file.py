@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from qnoded.node import lock_file
+from qnoded.node.disk import Disk
 from qnoded.node.lock_file import LockFile, PersistedLock
 from qnoded.node.pool import Pool
 from qnoded.records import ClockModel
@@ -21,6 +22,9 @@ STREAMS = {"alice": "tagger-a/7", "bob": "tagger-b/1"}
 STATE = start(ClockModel(123_456_789_012_345_678, -987_654_321_098, 1.25e-6, 12.5, 3e-10), 87.5, 31_000.0)
 
 
+def ignored(_level: str, _text: str) -> None: ...
+
+
 def lock(state: ClockState = STATE) -> PersistedLock:
     return PersistedLock("bob", STREAMS, state)
 
@@ -28,11 +32,11 @@ def lock(state: ClockState = STATE) -> PersistedLock:
 def test_a_lock_comes_back_bit_for_bit(tmp_path: Path) -> None:
     async def there_and_back() -> PersistedLock | None:
         pool = Pool(1)
-        file = LockFile(tmp_path / "bob" / "lock.json", pool)
+        file = LockFile(tmp_path / "bob" / "lock.json", Disk(pool, ignored))
         assert await file.load() is None
         file.keep(lock())
         await file.flush()
-        found = await LockFile(file.path, pool).load()
+        found = await LockFile(file.path, Disk(pool, ignored)).load()
         pool.close()
         return found
 
@@ -73,7 +77,7 @@ def test_a_spoilt_file_is_no_lock(
     async def load() -> PersistedLock | None:
         pool = Pool(1)
         try:
-            return await LockFile(path, pool).load()
+            return await LockFile(path, Disk(pool, ignored)).load()
         finally:
             pool.close()
 
@@ -94,7 +98,7 @@ def test_a_disk_that_hangs_makes_the_file_old_and_nothing_else(monkeypatch: pyte
 
     async def ten_locks() -> None:
         pool = Pool(1)
-        file = LockFile(tmp_path / "lock.json", pool)
+        file = LockFile(tmp_path / "lock.json", Disk(pool, ignored))
         writer = asyncio.create_task(file.run())
         file.keep(lock())
         await asyncio.to_thread(begun.wait)
@@ -110,20 +114,6 @@ def test_a_disk_that_hangs_makes_the_file_old_and_nothing_else(monkeypatch: pyte
     assert [one.state.peak_sigma_ps for one in written] == [STATE.peak_sigma_ps, 59.0]
 
 
-def test_a_disk_that_refuses_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (tmp_path / "bob").write_text("a file where a folder should be")
-
-    async def keep() -> None:
-        pool = Pool(1)
-        file = LockFile(tmp_path / "bob" / "lock.json", pool)
-        file.keep(lock())
-        await file.flush()
-        pool.close()
-
-    virtual_time.run(keep())
-    assert "could not be kept" in caplog.text
-
-
 def test_a_disk_that_does_not_answer_is_not_waited_for(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     class HangingPool(Pool):
         async def write(self, *_: object, **__: object) -> Any:
@@ -132,7 +122,7 @@ def test_a_disk_that_does_not_answer_is_not_waited_for(tmp_path: Path, caplog: p
     async def load() -> PersistedLock | None:
         pool = HangingPool(1)
         try:
-            return await LockFile(tmp_path / "lock.json", pool).load()
+            return await LockFile(tmp_path / "lock.json", Disk(pool, ignored)).load()
         finally:
             pool.close()
 

@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from qnoded.node import watchdog
 from qnoded.node.notify import Notifier
 from qnoded.node.tasks import background
 from qnoded.node.watchdog import LoopLag, Watchdog
@@ -77,6 +78,20 @@ def test_lag_is_what_held_the_loop_up() -> None:
     assert lag.worst_s == lag.recent_s
     lag.forget()
     assert lag.recent_s == 0.0
+
+
+def test_a_node_that_stood_still_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(watchdog, "HELD_UP_S", 0.2)
+    told: list[float] = []
+
+    async def hold() -> None:
+        async with background(LoopLag(told.append).run()):
+            await asyncio.sleep(0.06)
+            time.sleep(0.4)  # noqa: ASYNC251 - what must not happen is what is measured
+            await asyncio.sleep(0.2)
+
+    asyncio.run(hold())
+    assert max(told) > 0.3
 
 
 def test_the_first_error_leaves_a_background_as_itself() -> None:

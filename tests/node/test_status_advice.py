@@ -15,6 +15,7 @@ from qnoded.instruments.reading import DetectorReading, LaserReading, Setting
 from qnoded.node import advice
 from qnoded.node.event_log import KEPT, LONGEST_TEXT, EventLog
 from qnoded.node.status import (
+    ClockStatus,
     InstrumentStatus,
     KeysStatus,
     LinkStatus,
@@ -74,6 +75,8 @@ def test_every_state_of_an_instrument_that_does_not_heal_has_its_line(state: Ins
         (replace(SIFTING, state="RELOCKING", rates=Rates(0.0, 9e4)), "alice counts 0 clicks a second"),
         (replace(SIFTING, state="ACQUIRING", since_s=61.0, rates=Rates(9e4, 9e4)), "no pairs found for 61 s"),
         (replace(SIFTING, state="ACQUIRING"), "nothing to do"),
+        (replace(SIFTING, state="RELOCKING", peer_light="DARK", rates=Rates(1.0, 1.0)), "the laser of bob is dark"),
+        (replace(SIFTING, state="RELOCKING", peer_light="EMITTING"), "nothing to do"),
         (replace(SIFTING, qber={"total": Share(0.14, 0.12, 0.16)}), "QBER 14.0% is above 11%, no key"),
         (replace(SIFTING, sifted_age_s=6.1), "no epoch was sifted for 6 s"),
         (replace(SIFTING, keys=KEYS), "key to authenticate with runs dry"),
@@ -110,6 +113,33 @@ def test_a_laser_that_is_ready_but_dark_is_not_well() -> None:
     dark = InstrumentStatus("sim-laser", "READY", problem="dark: connected anew")
     assert not advice.is_well(NodeStatus(NODE, {"laser": dark}, {}))
     assert "qnodectl light on" in advice.instrument_advice(dark)
+
+
+def test_a_search_without_light_of_this_node_is_told_so() -> None:
+    dark = InstrumentStatus("sim-laser", "READY", reading={"emitting": False}, problem="dark: switched off")
+    status = NodeStatus(NODE, {"laser": dark}, {"bob": replace(SIFTING, state="ACQUIRING")})
+    assert advice.advised(status).links["bob"].advice.startswith("this node's laser is dark")
+
+
+def test_a_tagger_that_is_away_is_named_before_anything_else() -> None:
+    away = {"tagger": InstrumentStatus("sim-tagger", "ABSENT"), "laser": InstrumentStatus("sim-laser", "ABSENT")}
+    link = replace(SIFTING, state="RELOCKING", peer_light="DARK")
+    assert "tagger is ABSENT" in advice.advised(NodeStatus(NODE, away, {"bob": link})).links["bob"].advice
+
+
+def test_a_clock_that_is_held_is_not_searched_for() -> None:
+    link = replace(SIFTING, state="RELOCKING", clock=ClockStatus(True))
+    assert "which is held" in advice.link_advice("bob", link)
+
+
+def test_a_machine_in_trouble_is_not_well() -> None:
+    assert not advice.is_well(NodeStatus(replace(NODE, troubles=("the disk is full",)), {}, {}))
+
+
+def test_a_controller_that_does_not_stand_where_it_should_is_not_well() -> None:
+    short = InstrumentStatus("sim-polarization", "READY", reading={"settings_deg": ()}, problem="element 0 stands at 1")
+    assert not advice.is_well(NodeStatus(NODE, {"polarization": short}, {}))
+    assert "operate.positions" in advice.instrument_advice(short)
 
 
 def test_events_are_numbered_bounded_and_clean() -> None:

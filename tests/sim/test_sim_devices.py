@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -72,3 +72,22 @@ def test_nobody_there_names_address_and_remedy() -> None:
 def test_settings_refuse_what_is_no_address(address: str) -> None:
     with pytest.raises(ValueError, match="is no address; write tcp://"):
         SimTagger.Settings(address=address, node="alice")
+
+
+def test_a_tagger_counts_its_inputs_from_where_it_is_told(tmp_path: Path) -> None:
+    async def story() -> tuple[tuple[int, ...], set[int]]:
+        address = f"unix://{tmp_path}/w"
+        async with WorldServer(load_world(None, QUIET), 1).listening(address):
+            tagger = SimTagger(SimTagger.Settings(address=address, node="bob", first_input=1))
+            await tagger.connect()
+            await tagger.configure()
+            seen: set[int] = set()
+            async with aclosing(tagger.stream()) as stream:
+                async for block in stream:
+                    seen |= set(block.channel.tolist())
+                    if len(seen) == 4:
+                        break
+            await tagger.close()
+            return tagger.capability.channels, seen
+
+    assert virtual_time.run(story()) == ((1, 2, 3, 4), {1, 2, 3, 4})

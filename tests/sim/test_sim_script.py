@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 from plain_counting import PERFECT, Side, matrix
 
 from qnoded.errors import ConfigError
-from qnoded.sim.script import MODELS, load_script, read_event
+from qnoded.sim.script import MODELS, load_script, read_event, script_errors
 from qnoded.sim.theory import matrix_qber
 
 PAIRS = [*PERFECT, "source.pair_rate_hz=1e5", "source.spectral_width_nm=0"]
@@ -185,33 +186,58 @@ def test_file_is_read_in_order_of_time(tmp_path: Path) -> None:
 
 
 WRONG = [
-    ("[[event]]\nat_s = 1", "event[0].what", "there is no event 'None'", "use one of fibre_loss"),
+    ("[[event]]\nat_s = 1", "event[0].what", "is missing", "one of fibre_loss"),
     ('[[event]]\nwhat = "fibre_cutt"\nat_s = 1', "event[0].what", "'fibre_cutt'", "did you mean fibre_cut?"),
-    ('[[event]]\nwhat = "fibre_cut"\nat_s = 1', "event[0].side", "fibre_cut needs it", "add side = ..."),
+    (
+        '[[event]]\nwhat = "fibre_cut"\nat_s = 1',
+        "event[0].side",
+        "is missing",
+        "add it; see fibre_cut in docs/simulator.md",
+    ),
     (
         '[[event]]\nwhat = "fibre_cut"\nat_s = 1\nsdie = "bob"\nside = "bob"',
         "event[0].sdie",
         "no such key",
         "did you mean side?",
     ),
-    ('[[event]]\nwhat = "fibre_cut"\nat_s = -1\nside = "bob"', "event[0].at_s", "(found '-1')", "see docs"),
-    ('[[event]]\nwhat = "fibre_cut"\nat_s = nan\nside = "bob"', "event[0].at_s", "(found 'nan')", "see docs"),
-    ('[[event]]\nwhat = "fibre_cut"\nat_s = 1\nside = "eve"', "event[0].side", "(found 'eve')", "see docs"),
-    ('[[event]]\nwhat = "blinding"\nat_s = 1\nfor_s = 0', "event[0].for_s", "(found '0')", "see docs"),
+    (
+        '[[event]]\nwhat = "fibre_cut"\nat_s = -1\nside = "bob"',
+        "event[0].at_s",
+        "must be at least 0.0 (found -1)",
+        "see fibre_cut in docs",
+    ),
+    (
+        '[[event]]\nwhat = "fibre_cut"\nat_s = nan\nside = "bob"',
+        "event[0].at_s",
+        "(found nan)",
+        "see fibre_cut in docs",
+    ),
+    (
+        '[[event]]\nwhat = "fibre_cut"\nat_s = 1\nside = "eve"',
+        "event[0].side",
+        "must be 'alice' or 'bob' (found 'eve')",
+        "see fibre_cut in docs",
+    ),
+    (
+        '[[event]]\nwhat = "blinding"\nat_s = 1\nfor_s = 0',
+        "event[0].for_s",
+        "must be more than 0.0 (found 0)",
+        "see blinding in docs",
+    ),
     (
         '[[event]]\nwhat = "clock_step"\nat_s = 1\nside = "bob"\nstep_ps = 5\nfor_s = 1',
         "event[0].for_s",
-        "happens at once; leave for_s out",
-        "see docs",
+        "this event happens at once",
+        "leave for_s out",
     ),
     (
         '[[event]]\nwhat = "fibre_kick"\nat_s = 1\nside = "bob"\nangle_deg = 5\naxis = [0, 0, 0]',
         "event[0].axis",
         "needs a direction",
-        "see docs",
+        "write for example [0.0, 1.0, 0.0]",
     ),
     ("event = 3", "event", "is not a list", "write [[event]]"),
-    ("event = [3]", "event[0]", "is '3', not a table", "write [[event]]"),
+    ("event = [3]", "event[0]", "is no table (found 3)", "write [[event]]"),
     ("[events]\nwhat = 1", "events", "nothing else", "did you mean [[event]]?"),
     ("[[event", "TOML", "", "write [[event]]"),
 ]
@@ -231,14 +257,23 @@ def test_wrong_script_is_told_with_file_key_value_and_remedy(
     assert remedy in raised.value.remedy
 
 
+def test_all_mistakes_are_found_and_the_first_is_told(tmp_path: Path) -> None:
+    file = tmp_path / "script.toml"
+    file.write_text('[[event]]\nwhat = "blinding"\nat_s = -1\nfro_s = 1\n[[event]]\nwhat = "blindin"\nat_s = 1\n')
+    _, errors = script_errors(tomllib.loads(file.read_text()), file)
+    assert [one.key for one in errors] == ["event[0].fro_s", "event[0].at_s", "event[1].what"]
+    with pytest.raises(ConfigError, match=r"fro_s.*did you mean for_s\?.*\(and 2 more: qnoded check"):
+        load_script(file)
+
+
 def test_missing_binary_and_huge_files_are_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="check the path"):
         load_script(tmp_path / "none.toml")
     (tmp_path / "binary").write_bytes(b"\xff\x00\xff")
     with pytest.raises(ConfigError, match="TOML"):
         load_script(tmp_path / "binary")
-    (tmp_path / "huge").write_bytes(b"#" * (4 * 2**20 + 1))
-    with pytest.raises(ConfigError, match="more than 4194304 bytes"):
+    (tmp_path / "huge").write_bytes(b"#" * (2**20 + 1))
+    with pytest.raises(ConfigError, match="larger than 1048576 bytes"):
         load_script(tmp_path / "huge")
 
 

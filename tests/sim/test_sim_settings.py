@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from qnoded.errors import ConfigError
 from qnoded.sim import WorldSettings
-from qnoded.sim.changes import known_keys, load_world
+from qnoded.sim.changes import known_keys, load_world, world_errors
 
 
 def test_defaults() -> None:
@@ -103,9 +103,9 @@ def test_file_and_changes(tmp_path: Path) -> None:
         ("source", ["source", "no key=value"]),
         ("=5", ["no key=value"]),
         ("source.pair_rate_hz=", ["source.pair_rate_hz", "number"]),
-        ("source.pair_rate_hz=-1", ["source.pair_rate_hz", "greater than or equal to 0", "'-1'"]),
-        ("source.pair_rate_hz=nan", ["source.pair_rate_hz", "finite", "'nan'"]),
-        ("source.pair_rate_hz=many", ["source.pair_rate_hz", "valid number", "'many'"]),
+        ("source.pair_rate_hz=-1", ["source.pair_rate_hz", "must be at least 0", "(found -1)"]),
+        ("source.pair_rate_hz=nan", ["source.pair_rate_hz", "finite", "(found nan)"]),
+        ("source.pair_rate_hz=many", ["source.pair_rate_hz", "must be a number without quotes (found 'many')"]),
         ("source.state=Psi", ["source.state", "'Psi+'", "'Psi'"]),
         ("source.visibility_hv=1.2", ["source.visibility_hv", "1.2"]),
         ("source.visibility_rl=0.1", ["no quantum state", "0.97 to 0.99"]),
@@ -134,13 +134,13 @@ def test_afterpulses_need_a_dead_time() -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("[source]\npair_rte_hz = 1\n", ["source.pair_rte_hz", "source.pair_rate_hz"]),
-        ("[bob.detector.H]\ndark_hz = 1\n", ["bob.detector.H.dark_hz", "bob.detectors.H.dark_hz"]),
-        ("source = 3\n", ["source", "'3'"]),
-        ("bob = 3\n", ["bob", "'3'"]),
-        ("[bob]\ndetectors = 3\n", ["bob.detectors", "'3'"]),
-        ("[bob]\nclock = 3\n", ["bob.clock", "'3'"]),
-        ("[bob.detectors]\nH = 3\n", ["bob.detectors.H", "'3'"]),
+        ("[source]\npair_rte_hz = 1\n", ["source.pair_rte_hz", "did you mean pair_rate_hz?"]),
+        ("[bob.detector.H]\ndark_hz = 1\n", ["bob.detector: there is no such key", "did you mean detectors?"]),
+        ("source = 3\n", ["source: must be a table (found 3)"]),
+        ("bob = 3\n", ["bob: must be a table (found 3)"]),
+        ("[bob]\ndetectors = 3\n", ["bob.detectors: must be a table (found 3)"]),
+        ("[bob]\nclock = 3\n", ["bob.clock: must be a table (found 3)"]),
+        ("[bob.detectors]\nH = 3\n", ["bob.detectors.H: must be a table (found 3)"]),
         ("[source\n", ["TOML", "line 1"]),
         ("\x00", ["TOML"]),
     ],
@@ -151,6 +151,20 @@ def test_wrong_file_is_named_with_a_remedy(tmp_path: Path, text: str, words: lis
     with pytest.raises(ConfigError) as raised:
         load_world(file)
     assert all(word in str(raised.value) for word in [str(file), *words]), str(raised.value)
+
+
+def test_what_is_said_of_all_detectors_is_wrong_once_and_further_mistakes_are_counted(tmp_path: Path) -> None:
+    table = {"source": {"pair_rate_hz": "many"}, "bob": {"detectors": {"dark_hz": -1}}}
+    settings, errors = world_errors(table, "world.toml")
+    assert settings is None
+    assert [(one.key, one.problem) for one in errors] == [
+        ("source.pair_rate_hz", "must be a number without quotes (found 'many')"),
+        ("bob.detectors.dark_hz", "must be at least 0.0 (found -1)"),
+    ]
+    file = tmp_path / "world.toml"
+    file.write_text("[source]\npair_rate_hz = -1\nvisibility_hv = 2\n")
+    with pytest.raises(ConfigError, match=r"\(and 1 more: qnoded check .*world.toml\)"):
+        load_world(file)
 
 
 def test_missing_file_is_named(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from qnoded.errors import UsageError
 from qnoded.records import DetectionEpoch
 from qnoded.stages import coincidence
-from qnoded.stages.tagging import MultiClick, list_multi_clicks, resolve_multi_clicks
+from qnoded.stages.tagging import MultiClick, choice_key, list_multi_clicks, resolve_multi_clicks
 
 
 def epoch(times: list[int] | np.ndarray, detectors: list[int] | np.ndarray | int = 0) -> DetectionEpoch:
@@ -143,8 +143,10 @@ def test_one_pass_counts_all_and_matches_what_multi_clicks_leave(
 ) -> None:
     # From clicks that mostly stand alone to 100 in each window.
     alice, bob = pair_epochs(20_000, rate_hz, 0.25, 5)
-    left_out = tuple(list_multi_clicks(side, 1000, policy, seed)[0] for seed, side in enumerate((alice, bob)))
-    singles = [resolve_multi_clicks(side, 1000, policy, seed)[0] for seed, side in enumerate((alice, bob))]
+    keys = choice_key(0), choice_key(1)
+    sides = tuple(zip((alice, bob), keys, strict=True))
+    left_out = tuple(list_multi_clicks(side, 1000, policy, key)[0] for side, key in sides)
+    singles = [resolve_multi_clicks(side, 1000, policy, key)[0] for side, key in sides]
     index = coincidence.find(*singles, 1000, (2, 2), displacements_ps=())
     left = [np.delete(np.arange(len(side)), out) for side, out in zip((alice, bob), left_out, strict=True)]
     first = np.searchsorted(bob.tag_ps, alice.tag_ps - 500)

@@ -7,6 +7,8 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from qnoded.errors import UsageError
 from qnoded.records import F64, I64, U8, DetectionEpoch, Detector, Receiver
@@ -225,7 +227,7 @@ def test_dead_times_and_echoes_tell_nothing_about_the_detectors() -> None:
             Detector("A", 3, "DA", 1),
         ),
     )
-    told = hiding.without_neighbours(epoch, BASES, hiding.dead_times(receiver, BASES, 2))
+    told = hiding.CommonDeadTime(receiver, BASES, 2).push(epoch)
     gaps_ps = np.diff(told.tag_ps[BASES[told.detector] == 0])
     assert gaps_ps.min() >= 23_000
     assert np.count_nonzero(told.detector == 2) == others.size
@@ -233,3 +235,39 @@ def test_dead_times_and_echoes_tell_nothing_about_the_detectors() -> None:
     kept = np.count_nonzero(told.detector < 2)
     assert kept == pytest.approx(tag_ps.size * (1.0 - 2e5 * 23e-9), rel=0.005)
     assert echoes > 0.15 * tag_ps.size
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 999), st.integers(0, 3)), max_size=80).map(sorted),
+    st.lists(st.integers(1, 999), max_size=4, unique=True).map(sorted),
+)
+def test_the_common_dead_time_knows_no_border(clicks: list[tuple[int, int]], borders_ps: list[int]) -> None:
+    """1 ns of clicks, dead times of 40 and 25 ps: cut into epochs anywhere, the same clicks are left."""
+    receiver = Receiver(
+        "alice",
+        tuple(
+            Detector(name, place, basis, bit, dead_time_ps=dead_time_ps)
+            for place, (name, basis, bit, dead_time_ps) in enumerate(
+                [("H", "HV", 0, 40), ("V", "HV", 1, 10), ("D", "DA", 0, 25), ("A", "DA", 1, 25)]
+            )
+        ),
+    )
+    tag_ps, detector = (np.array([click[part] for click in clicks], np.int64) for part in (0, 1))
+    (whole,), parts = (
+        [
+            dead_time.push(
+                DetectionEpoch(detector[first:last].astype(np.uint8), tag_ps[first:last].copy(), start_ps, stop_ps)
+            )
+            for start_ps, stop_ps, first, last in zip(
+                cuts[:-1], cuts[1:], *np.searchsorted(tag_ps, [cuts[:-1], cuts[1:]]), strict=True
+            )
+        ]
+        for dead_time, cuts in (
+            (hiding.CommonDeadTime(receiver, BASES, 2), [0, 1000]),
+            (hiding.CommonDeadTime(receiver, BASES, 2), [0, *borders_ps, 1000]),
+        )
+    )
+    np.testing.assert_array_equal(np.concatenate([part.tag_ps for part in parts]), whole.tag_ps)
+    np.testing.assert_array_equal(np.concatenate([part.detector for part in parts]), whole.detector)
+    for basis, least_ps in enumerate((40, 25)):
+        assert (np.diff(whole.tag_ps[BASES[whole.detector] == basis]) >= least_ps).all()

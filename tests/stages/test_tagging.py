@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from qnoded.records import DetectionEpoch, Detector, Receiver, TagBlock
-from qnoded.stages.tagging import MultiClick, Tagging, resolve_multi_clicks
+from qnoded.stages.tagging import MultiClick, Tagging, choice_key, resolve_multi_clicks
 
 RECEIVER = Receiver(
     "alice",
@@ -83,10 +83,10 @@ def epoch(times: list[int], detectors: list[int]) -> DetectionEpoch:
 
 def test_three_clicks_in_one_window_leave_one_or_none() -> None:
     clicks = epoch([100, 5000, 5400, 5900, 9000], [0, 0, 1, 2, 1])
-    kept, counts = resolve_multi_clicks(clicks, 1000, MultiClick.RANDOM, seed=1)
+    kept, counts = resolve_multi_clicks(clicks, 1000, MultiClick.RANDOM, choice_key(1))
     assert (counts.clusters, counts.dropped) == (1, 2)
     assert kept.tag_ps.size == 3
-    none, counts = resolve_multi_clicks(clicks, 1000, MultiClick.DISCARD, seed=1)
+    none, counts = resolve_multi_clicks(clicks, 1000, MultiClick.DISCARD, choice_key(1))
     assert none.tag_ps.tolist() == [100, 9000]
     assert (counts.clusters, counts.dropped) == (1, 3)
 
@@ -95,6 +95,6 @@ def test_the_random_choice_is_fair_within_four_sigma_of_20000_clusters() -> None
     clusters = 20_000
     times = np.repeat(np.arange(clusters) * 10_000, 2) + np.tile([0, 300], clusters)
     clicks = epoch(times.tolist(), [0, 1] * clusters)
-    kept, _ = resolve_multi_clicks(clicks, 1000, MultiClick.RANDOM, seed=2026)
+    kept, _ = resolve_multi_clicks(clicks, 1000, MultiClick.RANDOM, choice_key(2026))
     ones = int(kept.detector.sum())
     assert abs(ones - clusters / 2) < 4 * np.sqrt(clusters) / 2

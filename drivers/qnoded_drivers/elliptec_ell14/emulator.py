@@ -3,22 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final
+
+from pydantic import Field
 
 from qnoded.testing.emulation.device import Device
+from qnoded.testing.emulation.light import Retarder
 from qnoded.testing.emulation.motion import Motor
+from qnoded.testing.emulation.personality import Finite, Positive, SerialDigits, matching
 from qnoded_drivers.elliptec_ell14.codec import Status, signed, signed_digits
 
 DIGITS: Final = {"in": 0, "gs": 0, "gp": 0, "st": 0, "ho": 1, "ma": 8, "mr": 8}
 """Orders with the number of digits that follow."""
-SPEED_DEG_S: Final = 430.0
 RAMP_DEG_S2: Final = 8000.0
 STOPPING_S: Final = 2.5
 """After so long a motor stops by itself."""
 FORGETTING_S: Final = 0.1
 """An order that is not complete by then is forgotten."""
-UNHOMED_DEG: Final = 30.0
-"""How far from its zero a mount stands when it is switched on."""
 TURN_DEG: Final = 360.0
 
 
@@ -41,11 +42,34 @@ class EmulatedMount:
 
 
 class EmulatedEll14(Device):
-    """A bus of mounts of two generations."""
+    """A bus of mounts of two generations, in turn."""
 
-    def __init__(self, addresses: str = "0", serial: str = "11400123") -> None:
+    def __init__(
+        self,
+        addresses: Annotated[str, matching("[0-9A-F]{1,16}", "1 to 16 of the digits 0 to F")] = "0",
+        serial: SerialDigits = "11400123",
+        *,
+        speed_deg_s: Positive = 430.0,
+        unhomed_deg: Finite = 30.0,
+        retardances_deg: Annotated[tuple[Finite, ...], Field(min_length=1)] = (180.0,),
+    ) -> None:
+        """Make one.
+
+        Parameters
+        ----------
+        addresses
+            Of its mounts, in the order in which light passes them.
+        serial
+            Of the first mount; the others count on.
+        unhomed_deg
+            How far from their zeros its mounts stand when it is switched on.
+        retardances_deg
+            Of the plates in the mounts; the last one's is that of all that follow.
+        """
         self.serial = serial
         self._addresses = addresses
+        self._speed_deg_s, self._unhomed_deg = speed_deg_s, unhomed_deg
+        self._retardances_deg = retardances_deg
         self._heard = ""
         self._heard_s = 0.0
         self.mounts: dict[str, EmulatedMount] = {}
@@ -58,8 +82,19 @@ class EmulatedEll14(Device):
         for number, address in enumerate(self._addresses):
             pulses = (143_360, 262_144)[number % 2]
             scale = pulses / TURN_DEG
-            motor = Motor(0.0, SPEED_DEG_S * scale, RAMP_DEG_S2 * scale)
-            self.mounts[address] = EmulatedMount(address, number, pulses, motor, -UNHOMED_DEG * scale)
+            motor = Motor(0.0, self._speed_deg_s * scale, RAMP_DEG_S2 * scale)
+            self.mounts[address] = EmulatedMount(address, number, pulses, motor, -self._unhomed_deg * scale)
+
+    def retarders(self, now_s: float) -> tuple[Retarder, ...]:
+        """Return the plates."""
+        last = len(self._retardances_deg) - 1
+        return tuple(
+            Retarder(
+                (mount.motor.position(now_s) - mount.zero) / mount.pulses_per_turn * TURN_DEG,
+                self._retardances_deg[min(mount.number, last)],
+            )
+            for mount in self.mounts.values()
+        )
 
     def serial_of(self, mount: EmulatedMount) -> str:
         """Return the serial number of a mount."""

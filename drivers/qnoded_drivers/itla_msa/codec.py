@@ -5,6 +5,7 @@ Source: Optical Internetworking Forum, "Integrable Tunable Laser Assembly Multi 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
@@ -137,6 +138,11 @@ def write(register: Register, value: int) -> bytes:
     return _frame(WRITES, register, value & 0xFFFF)
 
 
+def safe_order() -> bytes:
+    """Return what makes it dark from any state, and asks whether it is."""
+    return write(Register.OUTPUT, 0) + read(Register.OUTPUT)
+
+
 def answered(answer: Answer) -> bytes:
     """Return an answer as the laser sends it."""
     return _frame(answer.status, answer.register, answer.value & 0xFFFF)
@@ -211,7 +217,16 @@ def _is_whole(frame: bytes) -> bool:
     return frame[0] >> 4 == _parity(frame)
 
 
+def _dark() -> bytes:
+    """Return the pattern of "done, ``OUTPUT`` is 0", with bit 2 of the first byte either way."""
+    return b"|".join(re.escape(_frame(flags, Register.OUTPUT, 0)) for flags in (Status.OK, Status.OK | 1 << 2))
+
+
 def _parity(frame: bytes) -> int:
     """Return the four parity bits of a frame, which stand in the upper half of its first byte."""
     mixed = (frame[0] & 0x0F) ^ frame[1] ^ frame[2] ^ frame[3]
     return mixed >> 4 ^ mixed & 0x0F
+
+
+DARK: Final = _dark()
+"""Found in what it answers to ``safe_order`` once its output is off."""

@@ -21,9 +21,11 @@ from qnoded.instruments.capability import Identity, LaserCapability
 from qnoded.instruments.dead_man import DeadMan
 from qnoded.instruments.limits import within
 from qnoded.instruments.permit import EmissionPermit
+from qnoded.instruments.raw_safe import RawSafe
 from qnoded.instruments.reading import LaserReading, Setting
 from qnoded.instruments.transport import STOP_S, Addressed, Lane, Line, SerialPort, Talk, confirmed, read_address
 from qnoded_drivers.itla_msa.codec import (
+    DARK,
     PENDING,
     PER_DB,
     PER_DEGREE,
@@ -38,6 +40,7 @@ from qnoded_drivers.itla_msa.codec import (
     in_registers,
     of_registers,
     read,
+    safe_order,
     signed,
     write,
 )
@@ -54,6 +57,7 @@ LONGEST_PERMIT_S: Final = 5.0
 LONGEST_TEXT: Final = 80
 """Bytes; the agreement's limit for texts."""
 FIRST_CHANNEL: Final = 1
+OFF: Final = write(Register.OUTPUT, 0)
 C_NM_MHZ: Final = 299_792_458_000.0
 """Speed of light, nm times MHz."""
 
@@ -92,12 +96,17 @@ class Itla:
     def __init__(self, settings: Any) -> None:
         self._frequency_mhz = round(settings.frequency_ghz * 1000)
         place = read_address(settings.address)
-        self._line = Line("ITLA", place, SerialPort(settings.baud), AnswerDecoder, self._find_step)
+        self._line = Line("ITLA", place, SerialPort(settings.baud), AnswerDecoder, self._find_step, parting=OFF)
         self.capability = LaserCapability(C_NM_MHZ / self._frequency_mhz, 0.0, 0.0, LONGEST_PERMIT_S)
         self._requested_dbm: float | None = None
         self._dead_man = DeadMan(self.make_safe)
         self._stops = 0
         """Orders to go dark so far."""
+
+    @classmethod
+    def raw_safe(cls, settings: Any) -> tuple[RawSafe, ...]:
+        """Return what makes it dark without this driver."""
+        return (RawSafe(settings.address, settings.baud, safe_order(), DARK),)
 
     async def connect(self) -> Identity:
         """Open the line and ask who is there, and for the ranges of power and frequency."""
@@ -193,7 +202,7 @@ class Itla:
         """Switch off."""
         self._stops += 1
         with suppress(InstrumentError):
-            async with self._line.turn(Lane.STOP, STOP_S, write(Register.OUTPUT, 0)) as talk:
+            async with self._line.turn(Lane.STOP, STOP_S, OFF) as talk:
                 await self._darken(talk)
             await self._dead_man.release()
 

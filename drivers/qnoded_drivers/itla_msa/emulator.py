@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import math
-from typing import Final
+from typing import Final, Literal
 
 from qnoded.testing.emulation.device import Device
+from qnoded.testing.emulation.personality import NotNegative
 from qnoded_drivers.itla_msa.codec import (
     FRAME_BYTES,
     PER_DB,
@@ -22,8 +23,6 @@ from qnoded_drivers.itla_msa.codec import (
     signed,
 )
 
-LIGHTING_S: Final = 0.5
-"""Real ones take up to 30 s."""
 LIGHTING: Final = 1 << 8
 """The bit of what is pending."""
 OFF_BY_DB: Final = 0.02
@@ -31,7 +30,6 @@ OFF_BY_DB: Final = 0.02
 DARK_DBM: Final = -60.0
 FORGETTING_S: Final = 0.1
 """A question that is not complete by then is forgotten."""
-TEXTS: Final = {Register.MAKER: "Pure Photonics", Register.MODEL: "PPCL200"}
 CONSTANTS: Final = {
     Register.STATUS_FATAL: 0,
     Register.TEMPERATURE: 3214,
@@ -58,9 +56,19 @@ IN_THE_DARK: Final = {Register.FIRST_THZ, Register.FIRST_STEPS, Register.FIRST_M
 class EmulatedItla(Device):
     """A laser of edition 1.3, or of 1.2."""
 
-    def __init__(self, serial: str = "CRTMJ00123", edition: str = "1.3") -> None:
+    def __init__(
+        self,
+        serial: str = "CRTMJ00123",
+        edition: Literal["1.2", "1.3"] = "1.3",
+        *,
+        maker: str = "Pure Photonics",
+        model: str = "PPCL200",
+        warm_up_s: NotNegative = 0.5,
+    ) -> None:
+        """Make one that lights up within ``warm_up_s``; real ones take up to 30 s."""
         self.serial = serial
-        self._edition = edition
+        self._edition, self._warm_up_s = edition, warm_up_s
+        self._texts = {Register.MAKER: maker, Register.MODEL: model}
 
     def switch_on(self, now_s: float) -> None:
         """Be dark, at the frequency of the factory."""
@@ -92,7 +100,11 @@ class EmulatedItla(Device):
         return self.set_dbm + OFF_BY_DB if self.emits and not self._lighting(now_s) else DARK_DBM
 
     def _lighting(self, now_s: float) -> bool:
-        return self.emits and now_s - self.lit_s < LIGHTING_S
+        return self.emits and now_s - self.lit_s < self._warm_up_s
+
+    def light_dbm(self, now_s: float) -> float | None:
+        """Return the power of its light."""
+        return self.power_dbm(now_s) if self.emits and not self._lighting(now_s) else None
 
     def hear(self, data: bytes, now_s: float) -> list[bytes]:
         """Answer each question of four bytes."""
@@ -126,7 +138,7 @@ class EmulatedItla(Device):
         return self._written(question, now_s) if question.writes else self._read(register, now_s)
 
     def _read(self, register: int, now_s: float) -> Answer:
-        texts = {**TEXTS, Register.SERIAL: self.serial}
+        texts = {**self._texts, Register.SERIAL: self.serial}
         if register in texts:
             self._text = texts[Register(register)].encode() + b"\0"
             return Answer(Status.TEXT, register, len(self._text))

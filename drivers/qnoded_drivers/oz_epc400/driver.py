@@ -48,6 +48,8 @@ class Epc400Settings(Addressed):
 
     volts_per_turn: float = Field(ge=0.5, le=10.0)
     """Voltage that turns the retardance of a squeezer by 360 degrees at the wavelength in use; some volts."""
+    squeezers: int = Field(default=CHANNELS, ge=1, le=CHANNELS)
+    """How many are in use, from channel 1 on; three reach every polarization. The others rest at 0 V."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ class Look:
 
 
 class Epc400:
-    """Four squeezers. Nothing moves: a setting is there as soon as its voltage is."""
+    """Up to four squeezers. Nothing moves: a setting is there as soon as its voltage is."""
 
     Settings: ClassVar[type[BaseModel]] = Epc400Settings
     simulated: ClassVar[bool] = False
@@ -69,7 +71,8 @@ class Epc400:
         self._line = Line("OZ Optics EPC-400", read_address(settings.address), PORT, BlockDecoder, _look)
         self._requested_deg: tuple[float, ...] | None = None
         largest_deg = LARGEST_MV / self._mv_per_deg
-        names = tuple(f"squeezer at channel {channel}" for channel in range(1, CHANNELS + 1))
+        self._squeezers: int = settings.squeezers
+        names = tuple(f"squeezer at channel {channel}" for channel in range(1, self._squeezers + 1))
         self.capability = PolarizationControllerCapability(names, -largest_deg, largest_deg, SETTLING_S)
 
     async def connect(self) -> Identity:
@@ -93,7 +96,7 @@ class Epc400:
         """Set every squeezer to its retardance."""
         capability = self.capability
         wanted_deg = angles(settings_deg, capability.elements, capability.min_deg, capability.max_deg)
-        wanted_mv = tuple(map(self._voltage_mv, wanted_deg))
+        wanted_mv = (*map(self._voltage_mv, wanted_deg), *[0] * (CHANNELS - self._squeezers))
         async with self._line.turn(Lane.COMMAND, MOVE_S) as talk:
             look = await _look(talk)
             self._requested_deg = wanted_deg
@@ -112,10 +115,10 @@ class Epc400:
         async with self._line.turn(Lane.POLL, LOOK_S) as talk:
             look = await _looked(talk)
         read_s = asyncio.get_running_loop().time()
-        requested = self._requested_deg or (None,) * CHANNELS
+        requested = self._requested_deg or (None,) * self._squeezers
         settings = tuple(
             Setting(asked, self._accepted_deg(asked), shown / self._mv_per_deg, read_s)
-            for asked, shown in zip(requested, look.voltages_mv, strict=True)
+            for asked, shown in zip(requested, look.voltages_mv[: self._squeezers], strict=True)
         )
         return PolarizationReading(look.mode is Mode.SCRAMBLES, settings)
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Annotated, Final
 
 from qnoded.errors import InstrumentGarbled
 from qnoded.testing.emulation.device import Device
 from qnoded.testing.emulation.motion import Motor
+from qnoded.testing.emulation.personality import matching
 from qnoded_drivers.thorlabs_apt.codec import (
     CHANNEL_POSITION,
     HOST,
@@ -24,10 +25,8 @@ from qnoded_drivers.thorlabs_apt.codec import (
 
 REPORTING_S: Final = 0.1
 """Between two reports after START_UPDATES."""
-UNHOMED_DEG: Final = 20.0
-"""How far from its zero a motor stands when it is switched on."""
 TYPE: Final = 16
-FIRMWARE: Final = bytes((3, 0, 1, 0))
+Firmware = Annotated[str, matching(r"[0-9]{1,2}(\.[0-9]{1,2}){2}", 'three numbers such as "1.0.3"')]
 
 
 @dataclass(slots=True)
@@ -37,6 +36,8 @@ class EmulatedAxis:
     channel: int
     motor: Motor
     """In counts."""
+    zero: float = 0.0
+    """Where its zero is, as it counts: from anywhere until it has found it."""
     homed: bool = False
     enabled: bool = False
     order: tuple[Id, int] | None = None
@@ -54,8 +55,11 @@ class AptDevice(Device):
     one_at_a_time: bool
     """Whether a motor waits until the others rest."""
 
-    def __init__(self, serial: str) -> None:
+    def __init__(self, serial: str, firmware: str, unhomed_deg: float) -> None:
+        """Make one whose motors stand ``unhomed_deg`` from their zeros when it is switched on."""
         self.serial = serial
+        self._firmware = int.from_bytes(bytes(int(part) for part in firmware.split(".")), "big")
+        self._unhomed_deg = unhomed_deg
         self.axes: list[EmulatedAxis] = []
         self._decoder = MessageDecoder(UNIT)
         self._report_s: float | None = None
@@ -78,6 +82,8 @@ class AptDevice(Device):
         self._decoder = MessageDecoder(UNIT)
         self._report_s = None
         self.axes = self.fresh_axes()
+        for axis in self.axes:
+            axis.zero = -self._unhomed_deg * self.counts_per_deg
 
     def hear(self, data: bytes, now_s: float) -> list[bytes]:
         """Obey messages."""
@@ -128,7 +134,7 @@ class AptDevice(Device):
             if axis.order is not None and axis.enabled and not (self.one_at_a_time and busy):
                 (axis.under_way, position), axis.order = axis.order, None
                 axis.homed = axis.homed and axis.under_way is not Id.HOME
-                axis.motor.go(self._zero(axis) if axis.under_way is Id.HOME else position, now_s)
+                axis.motor.go(axis.zero if axis.under_way is Id.HOME else position, now_s)
         if self._report_s is not None and now_s >= self._report_s:
             self._report_s = now_s + REPORTING_S
             said += [self._status(axis, now_s, user=True) for axis in self.axes]
@@ -139,6 +145,7 @@ class AptDevice(Device):
         if done is Id.HOME:
             axis.homed = True
             axis.motor.place(0.0)
+            axis.zero = 0.0
             return Message(Id.HOMED, axis.channel)
         return self._over(Id.MOVE_COMPLETED, axis, now_s)
 
@@ -153,9 +160,9 @@ class AptDevice(Device):
             return Message(number, data=self._status(axis, now_s, user=True).data)
         return Message(number, axis.channel)
 
-    def _zero(self, axis: EmulatedAxis) -> float:
-        """Return where the zero is, in counts that may have begun anywhere."""
-        return 0.0 if axis.homed else -UNHOMED_DEG * self.counts_per_deg
+    def angle_deg(self, axis: EmulatedAxis, now_s: float) -> float:
+        """Return where a motor really stands, whatever it counts from."""
+        return (axis.motor.position(now_s) - axis.zero) / self.counts_per_deg
 
     @property
     def counts_per_deg(self) -> float:
@@ -167,8 +174,9 @@ class AptDevice(Device):
 
     def _info(self) -> Message:
         name = self.model.encode().ljust(8, b"\x00")
-        firmware = int.from_bytes(FIRMWARE, "little")
-        return Message(Id.GET_INFO, data=INFO.pack(int(self.serial), name, TYPE, firmware, b"", 1, 0, len(self.axes)))
+        return Message(
+            Id.GET_INFO, data=INFO.pack(int(self.serial), name, TYPE, self._firmware, b"", 1, 0, len(self.axes))
+        )
 
     def _status(self, axis: EmulatedAxis, now_s: float, *, user: bool) -> Message:
         bits = Bits.CONNECTED | (Bits.ENABLED if axis.enabled else 0) | (Bits.HOMED if axis.homed else 0)

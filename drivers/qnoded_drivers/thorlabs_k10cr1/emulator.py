@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from qnoded.testing.emulation.light import Retarder
 from qnoded.testing.emulation.motion import Motor
+from qnoded.testing.emulation.personality import Finite, Positive, SerialDigits
 from qnoded_drivers.thorlabs_apt.codec import VELOCITY, Id, Message
-from qnoded_drivers.thorlabs_apt.emulator import AptDevice, EmulatedAxis
+from qnoded_drivers.thorlabs_apt.emulator import AptDevice, EmulatedAxis, Firmware
 from qnoded_drivers.thorlabs_k10cr1.codec import (
     ACCELERATION_DEG_S2,
     CHANNEL,
@@ -23,8 +25,18 @@ class EmulatedK10cr1(AptDevice):
     one_at_a_time = False
     counts_per_deg = COUNTS_PER_DEG
 
-    def __init__(self, serial: str = "55123456") -> None:
-        super().__init__(serial)
+    def __init__(
+        self,
+        serial: SerialDigits = "55123456",
+        *,
+        firmware: Firmware = "1.0.3",
+        unhomed_deg: Finite = 20.0,
+        acceleration_deg_s2: Positive = ACCELERATION_DEG_S2,
+        retardance_deg: Finite = 180.0,
+    ) -> None:
+        """Make one with a plate of ``retardance_deg``, ``unhomed_deg`` from its zero when it is switched on."""
+        super().__init__(serial, firmware, unhomed_deg)
+        self._acceleration_deg_s2, self._retardance_deg = acceleration_deg_s2, retardance_deg
         self._velocity = b""
 
     def switch_on(self, now_s: float) -> None:
@@ -35,7 +47,13 @@ class EmulatedK10cr1(AptDevice):
     def fresh_axes(self) -> list[EmulatedAxis]:
         """Return the motor."""
         scale = COUNTS_PER_DEG
-        return [EmulatedAxis(CHANNEL, Motor(0.0, FASTEST_DEG_S * scale, ACCELERATION_DEG_S2 * scale), enabled=True)]
+        return [
+            EmulatedAxis(CHANNEL, Motor(0.0, FASTEST_DEG_S * scale, self._acceleration_deg_s2 * scale), enabled=True)
+        ]
+
+    def retarders(self, now_s: float) -> tuple[Retarder, ...]:
+        """Return the plate."""
+        return (Retarder(self.angle_deg(self.axes[0], now_s), self._retardance_deg),)
 
     def enable(self, channels: int, now_s: float) -> None:
         """Enable the motor."""

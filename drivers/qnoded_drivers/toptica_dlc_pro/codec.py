@@ -22,6 +22,12 @@ ERROR: Final = re.compile(r"Error: (-?\d{1,6}) ?(.*)")
 
 Value = bool | int | float | str
 
+ENABLED: Final = "laser1:dl:cc:enabled"
+"""The current, and with it the light."""
+DARK: Final = rb"(?:\n|> )0\r?\n> (?:\(param-ref[^\n]*\n)?#f\r?\n> "
+"""Found in what it says after ``safe_order``, echo or not, once its current is off; both answers, as a late one may
+come first."""
+
 
 class AnswerDecoder:
     """Cuts bytes into what stands before each prompt."""
@@ -54,6 +60,11 @@ def question(name: str) -> bytes:
 def order(name: str, value: Value) -> bytes:
     """Return the order to set a parameter."""
     return f"(param-set! '{name} {written(value)})\r\n".encode()
+
+
+def safe_order() -> bytes:
+    """Return what makes it dark from any state and asks whether it is; the line end before it ends half a question."""
+    return b"\r\n" + order(ENABLED, value=False) + question(ENABLED)
 
 
 def written(value: Value) -> str:

@@ -21,10 +21,21 @@ from qnoded.instruments.capability import Identity, LaserCapability
 from qnoded.instruments.dead_man import DeadMan
 from qnoded.instruments.limits import within
 from qnoded.instruments.permit import EmissionPermit
+from qnoded.instruments.raw_safe import RawSafe
 from qnoded.instruments.reading import LaserReading, Setting
 from qnoded.instruments.transport import STOP_S, Addressed, Lane, Line, SerialPort, Talk, confirmed, read_address
 from qnoded.units import from_db
-from qnoded_drivers.toptica_dlc_pro.codec import BANNER, AnswerDecoder, Value, order, question, value_of
+from qnoded_drivers.toptica_dlc_pro.codec import (
+    BANNER,
+    DARK,
+    ENABLED,
+    AnswerDecoder,
+    Value,
+    order,
+    question,
+    safe_order,
+    value_of,
+)
 
 PORT: Final = SerialPort(115200)
 ANSWER_S: Final = 0.6
@@ -36,9 +47,8 @@ CURRENT_TOLERANCE_MA: Final = 0.5
 TEMPERATURE_TOLERANCE_C: Final = 0.1
 """Between two readings."""
 CURRENT: Final = "laser1:dl:cc:current-set"
-ENABLED: Final = "laser1:dl:cc:enabled"
 EMISSION: Final = "laser1:dl:cc:emission"
-DARK: Final = order(ENABLED, value=False)
+OFF: Final = order(ENABLED, value=False)
 
 T = TypeVar("T", bool, int, float, str)
 
@@ -89,12 +99,18 @@ class DlcPro:
         self.capability = LaserCapability(
             settings.wavelength_nm, self._calibration[0][1], self._calibration[-1][1], LONGEST_PERMIT_S
         )
-        self._line = Line("Toptica DLC pro", read_address(settings.address), PORT, AnswerDecoder, self._find_step)
+        place = read_address(settings.address)
+        self._line = Line("Toptica DLC pro", place, PORT, AnswerDecoder, self._find_step, parting=OFF)
         self._serial: str | None = None
         self._requested_dbm: float | None = None
         self._dead_man = DeadMan(self.make_safe)
         self._stops = 0
         """How often it was made dark: an order to emit from before that is void."""
+
+    @classmethod
+    def raw_safe(cls, settings: Any) -> tuple[RawSafe, ...]:
+        """Return what makes it dark without this driver."""
+        return (RawSafe(settings.address, PORT.baud, safe_order(), DARK),)
 
     async def connect(self) -> Identity:
         """Open the line and ask who is there."""
@@ -186,7 +202,7 @@ class DlcPro:
         """Make it dark: the order goes out whatever else is under way."""
         self._stops += 1
         with suppress(InstrumentError):
-            async with self._line.turn(Lane.STOP, STOP_S, DARK) as talk:
+            async with self._line.turn(Lane.STOP, STOP_S, OFF) as talk:
                 await self._darken(talk)
 
     async def _darken(self, talk: Talk[str]) -> None:

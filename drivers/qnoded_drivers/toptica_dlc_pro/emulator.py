@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
+from math import log10
 from typing import Final
 
 from qnoded.errors import InstrumentError
 from qnoded.testing.emulation.device import Device
+from qnoded.testing.emulation.personality import NotNegative, Positive
 from qnoded_drivers.toptica_dlc_pro.codec import Value, value_of, written
 
 BANNER: Final = b"\r\nWelcome to DeCoF Command Line\r\n\r\n> "
@@ -15,16 +17,38 @@ SETTABLE: Final = frozenset(
     {"laser1:dl:cc:enabled", "laser1:dl:cc:current-set", "laser1:dl:tc:enabled", "laser1:dl:tc:temp-set"}
 )
 CLIPPED: Final = "2"
-WARM_UP_S: Final = 0.05
-"""From enabling to light."""
 
 
 class EmulatedDlcPro(Device):
     """One laser head; ``parameters`` may be turned by whoever plays the person in front of it."""
 
-    def __init__(self, serial: str = "DLC_PRO_01234", *, echo: bool = False) -> None:
+    def __init__(
+        self,
+        serial: str = "DLC_PRO_01234",
+        *,
+        echo: bool = False,
+        firmware: str = "2.5.3",
+        warm_up_s: NotNegative = 0.05,
+        clip_ma: Positive = 200.0,
+        threshold_ma: NotNegative = 40.0,
+        slope_mw_per_ma: Positive = 0.1,
+    ) -> None:
+        """Make one.
+
+        Parameters
+        ----------
+        echo
+            Whether it repeats each line before it answers.
+        warm_up_s
+            From enabling to light.
+        clip_ma
+            It takes no higher current.
+        threshold_ma, slope_mw_per_ma
+            Its light is in proportion to the current above the threshold.
+        """
         self.serial = serial
-        self._echo = echo
+        self._echo, self._firmware, self._warm_up_s, self._clip_ma = echo, firmware, warm_up_s, clip_ma
+        self._threshold_ma, self._slope_mw_per_ma = threshold_ma, slope_mw_per_ma
         self._heard = b""
         self._enabled_s: float | None = None
         self.parameters: dict[str, Value] = {}
@@ -35,12 +59,12 @@ class EmulatedDlcPro(Device):
         self._heard, self._enabled_s = b"", None
         self.parameters = {
             "system-type": "DLC pro",
-            "fw-ver": "2.5.3",
+            "fw-ver": self._firmware,
             "interlock-open": False,
             "frontkey-locked": False,
             "laser1:dl:cc:enabled": False,
             "laser1:dl:cc:current-set": 0.0,
-            "laser1:dl:cc:current-clip": 200.0,
+            "laser1:dl:cc:current-clip": self._clip_ma,
             "laser1:dl:tc:enabled": True,
             "laser1:dl:tc:temp-set": 22.0,
             "laser1:dl:tc:temp-act": 22.013,
@@ -49,7 +73,12 @@ class EmulatedDlcPro(Device):
     def emits(self, now_s: float) -> bool:
         """Return whether there is light."""
         locked = self.parameters["interlock-open"] or self.parameters["frontkey-locked"]
-        return self._enabled_s is not None and now_s - self._enabled_s >= WARM_UP_S and not locked
+        return self._enabled_s is not None and now_s - self._enabled_s >= self._warm_up_s and not locked
+
+    def light_dbm(self, now_s: float) -> float | None:
+        """Return the power of its light."""
+        power_mw = self._slope_mw_per_ma * (self._current_ma(now_s) - self._threshold_ma)
+        return 10.0 * log10(power_mw) if power_mw > 0.0 else None
 
     def greet(self) -> list[bytes]:
         """Return what it says to a new connection."""

@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "resume": "let a paused link go on",
     "light": "give light again after the laser went dark; or make it dark",
     "interlude": "measure CHSH once, as soon as possible",
+    "enrol": "declare a link's key for authentication lost, so that a signed exchange makes a new one",
     "device": "put another driver in a role while the node runs",
     "keygen": "make the CURVE keys of one node",
     "pki": "certificates to try key delivery with; a node's identity",

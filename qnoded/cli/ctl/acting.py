@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     client.add_arguments(parser)
 
 
-def act(args: argparse.Namespace, action: Literal["pause", "resume", "interlude"], done: str) -> int:
+def act(args: argparse.Namespace, action: Literal["pause", "resume", "interlude", "enrol"], done: str) -> int:
     """Ask the daemon and say what was done.
 
     Raises

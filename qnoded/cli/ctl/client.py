@@ -81,13 +81,19 @@ class Daemon:
         Raises
         ------
         DaemonUnavailable
-            Once the daemon has been silent for three seconds, or has gone.
+            Once the daemon has been silent for three seconds, has gone, or has said why it ends the stream.
         """
         connection, response = self._request("GET", "/v1/stream", None, SILENCE_S)
         try:
+            ends = False
             while line := response.readline(LARGEST_ANSWER_BYTES):
                 if line.startswith(b"data: "):
-                    yield _parsed(line.removeprefix(b"data: "), self.path)
+                    document = _parsed(line.removeprefix(b"data: "), self.path)
+                    if ends:
+                        problem = str(document.get("error"))
+                        raise DaemonUnavailable(problem)
+                    yield document
+                ends = line.startswith(b"event: end")
         except (OSError, HTTPException) as error:
             raise DaemonUnavailable(self._not_there(error)) from None
         finally:

@@ -2,6 +2,7 @@
 
   qnodectl keys                                    exit code 1 if a link has few keys, or little to authenticate with
   qnodectl keys new-kek /etc/qnoded/alice/kek
+  qnodectl keys rotate-kek kek kek.new /var/lib/qnoded/alice/keys.sqlite    while the daemon is stopped
   qnodectl keys new-secret alice-bob.secret        then carry it to both nodes
   qnodectl keys wireguard wg0.psk --kme https://localhost:8443 --peer sae-bob --name sae-alice --pki DIR
 
@@ -33,6 +34,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     secret.add_argument(
         "--bytes", dest="size_bytes", type=int, default=USUAL_SECRET_BYTES, metavar="N", help="how many [%(default)s]"
     )
+    rotation = actions.add_parser("rotate-kek", help="seal a key store with another key, while the daemon is stopped")
+    rotation.add_argument("old", metavar="OLD", type=Path, help="file with the key that seals it now")
+    rotation.add_argument("new", metavar="NEW", type=Path, help="file with its successor, made by new-kek")
+    rotation.add_argument("store", metavar="STORE", type=Path, help="keys.sqlite in the node's state_dir")
     psk = actions.add_parser("wireguard", help="a delivered key as the file that wg set ... preshared-key takes")
     psk.add_argument("file", metavar="FILE", type=Path, help="written whole or not at all, mode 0600")
     psk.add_argument("--kme", metavar="URL", required=True, help="key delivery of this side's node")
@@ -41,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     psk.add_argument("--pki", metavar="DIR", type=Path, required=True, help="folder with these and ca.crt")
     psk.add_argument("--key-id", metavar="ID", help="fetch the key that the other side has named; absent: a new one")
     psk.add_argument("--mode", choices=("qkd", "hybrid", "pqc"), default="qkd", help="of a new key [%(default)s]")
-    for one in (kek, secret, psk):
+    for one in (kek, secret, rotation, psk):
         one.add_argument("--json", action="store_true", help="print one JSON document instead of text")
 
 
@@ -51,6 +56,8 @@ def run(args: argparse.Namespace) -> int:
         return _show(args)
     if args.action == "wireguard":
         return _wireguard(args)
+    if args.action == "rotate-kek":
+        return _rotate(args)
     import json
 
     from qnoded.errors import UsageError
@@ -84,6 +91,24 @@ def _show(args: argparse.Namespace) -> int:
     else:
         print("\n".join(keys(links)))
     return 0 if all(link.keys and not (link.keys.low or link.keys.authentication_low) for link in links.values()) else 1
+
+
+def _rotate(args: argparse.Namespace) -> int:
+    """Seal a store with another key, and say what to change now."""
+    import json
+
+    from qnoded.node.keys.rotation import rotate
+    from qnoded.node.keys.secret_files import kek_file
+
+    with kek_file(args.old) as old, kek_file(args.new) as new:
+        count = rotate(args.store, old, new)
+    if args.json:
+        print(json.dumps({"store": str(args.store), "blocks": count}))
+    else:
+        print(
+            f"{args.store}  {count} blocks are sealed by {args.new} now; name it in keys.kek, then destroy {args.old}"
+        )
+    return 0
 
 
 def _wireguard(args: argparse.Namespace) -> int:

@@ -46,14 +46,15 @@ def page(status: NodeStatus, columns: int = COLUMNS, events: int = LATEST) -> li
 
 
 def head(status: NodeStatus, columns: int = COLUMNS) -> list[str]:
-    """Return the line that says who this is and whether all is well."""
+    """Return the line that says who this is and whether all is well, and what is wrong with the machine."""
     node = status.node
     well = "well" if is_well(status) else "NOT WELL" if node.state == "running" else node.state
     parts = [f"{node.name}: {well}", f"{node.state} for {duration(node.uptime_s)}"]
     if node.simulation:
         parts.append("SIMULATION, no real key")
     parts.append(f"loop lag {1000.0 * node.loop_lag_s:.0f} ms")
-    return [*_wrapped("", " | ".join(parts), columns), "-" * columns]
+    troubles = [line for trouble in node.troubles for line in _wrapped("TROUBLE", trouble, columns)]
+    return [*_wrapped("", " | ".join(parts), columns), *troubles, "-" * columns]
 
 
 def links(status: NodeStatus, columns: int = COLUMNS) -> list[str]:

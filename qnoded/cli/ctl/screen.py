@@ -88,6 +88,7 @@ def _links(status: NodeStatus) -> Iterator[str]:
 
 
 def _troubles(status: NodeStatus) -> Iterator[str]:
+    yield from status.node.troubles
     for role, one in status.instruments.items():
         if not instrument_ready(one):
             yield f"{role} {one.state}{f' ({one.problem})' if one.problem else ''}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final, Generic, Protocol, TypeVar
 
@@ -109,6 +109,8 @@ class Line(Generic[M]):
         Asks something harmless whose answer is known, and raises if another one comes.
     overheard
         Gets the messages that nobody asked for.
+    parting
+        Goes out before a connection is given up, whether the instrument can be understood or not: what makes it safe.
     """
 
     def __init__(
@@ -119,9 +121,11 @@ class Line(Generic[M]):
         decoder: Callable[[], Decoder[M]],
         find_step: Callable[[Talk[M]], Awaitable[object]],
         overheard: Callable[[M], None] = lambda _: None,
+        parting: bytes = b"",
     ) -> None:
         self._name, self._address, self._port = name, address, port
         self._make_decoder, self._find_step, self._overheard = decoder, find_step, overheard
+        self._parting = parting
         self._connection: _Connection[M] | None = None
         self._latest: ByteStream | None = None
         """Of the present or the last connection."""
@@ -237,6 +241,9 @@ class Line(Generic[M]):
             raise self._lost(connection, why) from None
 
     def _lost(self, connection: _Connection[M], why: str) -> InstrumentUnavailable:
+        if self._parting:
+            with suppress(OSError):
+                connection.stream.write(self._parting)
         connection.stream.close()
         if self._connection is connection:
             self._connection = None

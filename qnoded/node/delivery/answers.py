@@ -7,12 +7,15 @@ from binascii import b2a_base64
 from collections.abc import Iterable
 from typing import Final
 
+from qnoded.node.keys.combining import AGREEMENT
 from qnoded.node.keys.handing import HandedKey
 from qnoded.node.keys.key_ids import Mode
 from qnoded.node.keys.store import Stock
 from qnoded.node_settings.keys import DeliverySettings
 
 _FLAGS: Final = {False: b"false", True: b"true"}
+_AGREEMENT: Final = b',"qnoded_agreement":"%s"' % AGREEMENT.encode()
+"""What a key that is not of photons alone owes to computational assumptions."""
 
 
 def container(keys: Iterable[HandedKey]) -> bytes:
@@ -24,20 +27,23 @@ def container(keys: Iterable[HandedKey]) -> bytes:
     parts = []
     for one in keys:
         parts.append(
-            b'{"key_ID":"%s","key":"%s","key_extension":{"qnoded_mode":"%s","qnoded_simulated":%s}}'
+            b'{"key_ID":"%s","key":"%s","key_extension":{"qnoded_mode":"%s","qnoded_simulated":%s%s}}'
             % (
                 str(one.name).encode(),
                 b2a_base64(one.key.view(), newline=False),
                 one.mode.name.lower().encode(),
                 _FLAGS[one.simulated],
+                b"" if one.mode is Mode.QKD else _AGREEMENT,
             )
         )
         one.key.wipe()
     return b'{"keys":[%s]}' % b",".join(parts)
 
 
-def status(settings: DeliverySettings, stock: Stock, target_kme: str, master: str, slave: str) -> bytes:
-    """Return the state of the keys from a master here to a slave at a peer."""
+def status(
+    settings: DeliverySettings, stock: Stock, target_kme: str, master: str, slave: str, modes: Iterable[Mode]
+) -> bytes:
+    """Return the state of the keys from a master here, of these modes, to a slave at a peer."""
     stored = stock.own_keys * stock.key_bytes * 8 // settings.key_bits
     return _json(
         {
@@ -53,7 +59,7 @@ def status(settings: DeliverySettings, stock: Stock, target_kme: str, master: st
             "min_key_size": settings.min_key_bits,
             "max_SAE_ID_count": 0,
             "status_extension": {
-                "qnoded_modes": [mode.name.lower() for mode in Mode],
+                "qnoded_modes": [mode.name.lower() for mode in modes],
                 "qnoded_stock_low": stock.low,
             },
         }

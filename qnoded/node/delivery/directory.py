@@ -7,11 +7,22 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from qnoded.errors import RequestRefused
+from qnoded.node.keys.key_ids import Mode
 from qnoded.node_settings.keys import DeliverySettings
 
 UNAUTHORIZED: Final = 401
 SAE_URI: Final = "sae:"
 """Prefix of a URI in a certificate's alternative names that says which application it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """An application of this node."""
+
+    reserved_keys: int
+    """Stored keys that are reserved for it."""
+    modes: tuple[Mode, ...]
+    """What its keys may be made of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +38,7 @@ class Remote:
 class Directory:
     """The applications of this node and of its peers."""
 
-    local: Mapping[str, int]
-    """Name -> stored keys that are reserved for it."""
+    local: Mapping[str, Local]
     remote: Mapping[str, Remote]
 
     @classmethod
@@ -43,7 +53,10 @@ class Directory:
             Name of a link in this node's settings -> its name in the key stores of both ends.
         """
         return cls(
-            {name: local.reserved_keys for name, local in settings.local.items()},
+            {
+                name: Local(one.reserved_keys, tuple(Mode[mode.upper()] for mode in one.modes))
+                for name, one in settings.local.items()
+            },
             {name: Remote(stored_link(one.link), one.kme_id) for name, one in settings.remote.items()},
         )
 
@@ -82,7 +95,7 @@ class Directory:
 
     def kept_for_others(self, caller: str) -> int:
         """Return how many stored keys of a link must remain when this application was served."""
-        return sum(self.local.values()) - self.local[caller]
+        return sum(one.reserved_keys for one in self.local.values()) - self.local[caller].reserved_keys
 
 
 def _identity(certificate: Mapping[str, Any]) -> str:

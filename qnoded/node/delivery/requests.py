@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
@@ -25,7 +25,6 @@ MODE_EXTENSION: Final = "qnoded_mode"
 """``qkd`` (the default), ``hybrid`` or ``pqc``."""
 MOST_EXTENSIONS: Final = 64
 
-_MODES: Final = {mode.name.lower(): mode for mode in Mode}
 _NUMBER: Final = re.compile(r"[0-9]{1,9}")
 _UUID: Final = re.compile(r"[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}")
 
@@ -39,8 +38,12 @@ class KeyRequest:
     mode: Mode
 
 
-def key_request_of_query(query: Iterable[tuple[str, str]], settings: DeliverySettings) -> KeyRequest:
+def key_request_of_query(
+    query: Iterable[tuple[str, str]], settings: DeliverySettings, modes: Sequence[Mode]
+) -> KeyRequest:
     """Read ``number`` and ``size`` from a GET request; nothing else can be asked for that way.
+
+    Parameters are as for ``key_request_of_body``.
 
     Raises
     ------
@@ -53,18 +56,27 @@ def key_request_of_query(query: Iterable[tuple[str, str]], settings: DeliverySet
             problem = "a GET request may give number and size, once each; use POST for anything else"
             raise RequestRefused(problem, ("parameter", name))
         table[name] = int(text) if _NUMBER.fullmatch(text) else text
-    return _key_request(table, settings)
+    return _key_request(table, settings, modes)
 
 
-def key_request_of_body(body: bytes, settings: DeliverySettings) -> KeyRequest:
+def key_request_of_body(body: bytes, settings: DeliverySettings, modes: Sequence[Mode]) -> KeyRequest:
     """Read a key request from JSON; an empty body asks for one key of the usual length.
+
+    Parameters
+    ----------
+    body
+        Of the request.
+    settings
+        Of key delivery.
+    modes
+        What keys of this caller may be made of.
 
     Raises
     ------
     RequestRefused
         If it is malformed, or the KME cannot give what it asks for.
     """
-    return _key_request(_table(body) if body.strip() else {}, settings)
+    return _key_request(_table(body) if body.strip() else {}, settings, modes)
 
 
 def key_names_of_query(query: Iterable[tuple[str, str]]) -> list[UUID]:
@@ -94,7 +106,7 @@ def key_names_of_body(body: bytes, settings: DeliverySettings) -> list[UUID]:
     return [_uuid(one.get("key_ID")) for one in listed]
 
 
-def _key_request(table: Mapping[str, Any], settings: DeliverySettings) -> KeyRequest:
+def _key_request(table: Mapping[str, Any], settings: DeliverySettings, modes: Sequence[Mode]) -> KeyRequest:
     number = _whole(table, "number", 1)
     bits = _whole(table, "size", settings.key_bits)
     if not 1 <= number <= settings.max_keys_per_request:
@@ -112,21 +124,23 @@ def _key_request(table: Mapping[str, Any], settings: DeliverySettings) -> KeyReq
     if others:
         problem = "this KME gives keys to one slave SAE only: max_SAE_ID_count is 0"
         raise RequestRefused(problem, ("additional_slave_SAE_IDs", ", ".join(others)[:200]))
-    return KeyRequest(number, bits // 8, _mode(table))
+    return KeyRequest(number, bits // 8, _mode(table, modes))
 
 
-def _mode(table: Mapping[str, Any]) -> Mode:
-    """Return the mode that the extensions ask for; what is optional and unknown is left out."""
+def _mode(table: Mapping[str, Any], modes: Sequence[Mode]) -> Mode:
+    """Return the mode that the extensions ask for; what is optional and unknown or not for the caller is left out."""
     mandatory, optional = (_extensions(table, name) for name in ("extension_mandatory", "extension_optional"))
     unknown = [name for name, _ in mandatory if name != MODE_EXTENSION]
     if unknown:
         raise RequestRefused(UNKNOWN_MANDATORY, *(("extension_mandatory_unsupported", name[:200]) for name in unknown))
+    allowed = {mode.name.lower(): mode for mode in modes}
     demanded = {value if isinstance(value, str) else "" for _, value in mandatory}
-    if len(demanded) > 1 or not demanded <= _MODES.keys():
-        choices = ("extension_mandatory_unmet", f"{MODE_EXTENSION} is one of {', '.join(_MODES)}")
+    wished = [text for name, text in optional if name == MODE_EXTENSION and isinstance(text, str) and text in allowed]
+    chosen = next(iter(demanded or wished), Mode.QKD.name.lower())
+    if len(demanded) > 1 or chosen not in allowed:
+        choices = ("extension_mandatory_unmet", f"{MODE_EXTENSION} is one of {', '.join(allowed)} for this SAE")
         raise RequestRefused(UNMET_MANDATORY, choices)
-    wished = [text for name, text in optional if name == MODE_EXTENSION and isinstance(text, str) and text in _MODES]
-    return _MODES[next(iter(demanded), next(iter(wished), "qkd"))]
+    return allowed[chosen]
 
 
 def _extensions(table: Mapping[str, Any], name: str) -> list[tuple[str, Any]]:

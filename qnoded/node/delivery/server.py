@@ -62,16 +62,19 @@ class Delivery:
         master, slave = self._caller(request), request.match_info["sae"]
         remote = self._directory.peer(slave)
         stock = self._store.stock(remote.link)
-        return _json(200, answers.status(self._settings, stock, remote.kme_id, master, slave))
+        return _json(
+            200,
+            answers.status(self._settings, stock, remote.kme_id, master, slave, self._directory.local[master].modes),
+        )
 
     async def new_keys(self, request: web.Request) -> web.Response:
         """Hand new keys to a master."""
         master, slave = self._caller(request), request.match_info["sae"]
-        remote = self._directory.peer(slave)
+        remote, modes = self._directory.peer(slave), self._directory.local[master].modes
         if request.method == "POST":
-            wanted = requests.key_request_of_body(await request.read(), self._settings)
+            wanted = requests.key_request_of_body(await request.read(), self._settings, modes)
         else:
-            wanted = requests.key_request_of_query(request.query.items(), self._settings)
+            wanted = requests.key_request_of_query(request.query.items(), self._settings, modes)
         kept = self._directory.kept_for_others(master)
         pair = Pair(remote.link, master, slave)
         keys = await asyncio.wrap_future(self._store.take(pair, wanted.number, wanted.key_bytes, wanted.mode, kept))
@@ -85,7 +88,9 @@ class Delivery:
             names = requests.key_names_of_body(await request.read(), self._settings)
         else:
             names = requests.key_names_of_query(request.query.items())
-        keys = await asyncio.wrap_future(self._store.fetch(Pair(remote.link, master, slave), names))
+        keys = await asyncio.wrap_future(
+            self._store.fetch(Pair(remote.link, master, slave), names, self._directory.local[slave].modes)
+        )
         return _json(200, answers.container(keys))
 
     def _caller(self, request: web.Request) -> str:

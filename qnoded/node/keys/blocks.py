@@ -15,7 +15,7 @@ from qnoded.exchange.committing import BLOCK_ID_BYTES, CHECK_BYTES, Allotment, B
 from qnoded.node.keys.contents import Contents, Role
 from qnoded.node.keys.database import Work
 from qnoded.node.keys.key_ids import LONGEST_KEY_BYTES
-from qnoded.node.keys.schema import ABANDONED, NO_KEY, PREPARED, SETTLED
+from qnoded.node.keys.schema import ABANDONED, BEGUN, NO_KEY, PREPARED, SETTLED
 from qnoded.node.keys.sealing import BlockKey, Use
 from qnoded.secret import Secret
 
@@ -24,16 +24,37 @@ KEYS_OF: Final[dict[Role, Use]] = {"alice": Use.KEY_OF_ALICE, "bob": Use.KEY_OF_
 TAGS_OF: Final[dict[Role, Use]] = {"alice": Use.TAGS_OF_ALICE, "bob": Use.TAGS_OF_BOB}
 MOST_SHARE_OF_TAGS: Final = 4
 """At most one part in four of a block goes to each direction's authentication, however dry it is."""
+NODE_ENDED: Final = "the node ended while the block was in work"
+"""Outcome of a block, as the ledger has it."""
 GRACE_S: Final = 3600.0
 """The end that hands a key out second keeps it this much longer: the clocks of the two need not agree."""
 
 
+def begin(work: Work, contents: Contents, link: str, begun: bytes, account: BlockAccount, utc: float) -> None:
+    """Write down that a block is in work: whatever happens, its row says how it ended."""
+    contents.of(link)
+    _write_row(work, link, begun, BEGUN, account, utc)
+
+
 def propose(
-    work: Work, contents: Contents, link: str, name: bytes, key: Secret, account: BlockAccount, utc: float
+    work: Work,
+    contents: Contents,
+    link: str,
+    name: bytes,
+    key: Secret,
+    account: BlockAccount,
+    begun: bytes | None,
+    utc: float,
 ) -> Allotment:
-    """Write a block as PREPARED and decide what becomes of its bytes."""
+    """Write a block as PREPARED and decide what becomes of its bytes.
+
+    Raises
+    ------
+    LocalProtocolError
+        If it was begun under a name, and given up since.
+    """
     allotment = _allot(work, contents, link, len(key))
-    _write(work, contents, link, name, key, account, allotment, utc)
+    _write(work, contents, link, name, key, account, allotment, begun, utc)
     return allotment
 
 
@@ -45,6 +66,7 @@ def accept(
     key: Secret,
     account: BlockAccount,
     allotment: Allotment,
+    begun: bytes | None,
     utc: float,
 ) -> None:
     """Write a block as PREPARED as the peer decided.
@@ -53,6 +75,8 @@ def accept(
     ------
     RemoteProtocolError
         If the peer gives a number away that was given before, or more bytes than there are.
+    LocalProtocolError
+        If it was begun under a name, and given up since.
     """
     free = _next_keys(work, link)
     pools = _pools(work, link)
@@ -69,7 +93,7 @@ def accept(
             "the peer allots numbers or bytes that are taken; both stores must belong to this link: enrol both anew"
         )
         raise RemoteProtocolError(problem)
-    number, cipher = _write(work, contents, link, name, key, account, allotment, utc)
+    number, cipher = _write(work, contents, link, name, key, account, allotment, begun, utc)
     # Alice settles first and may say so with what the block itself brought her: its seals must be readable here before.
     _write_tags(work, cipher, link, number, "alice", allotment, key.view())
 
@@ -130,12 +154,30 @@ def is_settled(work: Work, _contents: Contents, link: str, name: bytes) -> bool:
     return row is not None
 
 
-def note(work: Work, contents: Contents, link: str, account: BlockAccount, utc: float) -> None:
-    """Write down a block that gave no key."""
+def note(work: Work, contents: Contents, link: str, account: BlockAccount, begun: bytes | None, utc: float) -> None:
+    """Write down a block that gave no key; nothing where it was begun under a name and went on since."""
     contents.of(link)
+    if begun is None:
+        _write_row(work, link, os.urandom(BLOCK_ID_BYTES), NO_KEY, account, utc)
+        return
+    work.row(
+        "UPDATE block SET state = ?, account = ? WHERE link = ? AND name = ? AND state = ?",
+        (NO_KEY, account.text(), link, begun, BEGUN),
+    )
+
+
+def settle_begun(work: Work) -> None:
+    """Say of the blocks that were in work when the node ended that they gave no key."""
+    work.row(
+        "UPDATE block SET state = ?, account = json_set(account, '$.outcome', ?) WHERE state = ?",
+        (NO_KEY, NODE_ENDED, BEGUN),
+    )
+
+
+def _write_row(work: Work, link: str, name: bytes, state: str, account: BlockAccount, utc: float) -> None:
     work.row(
         "INSERT INTO block (link, name, state, made_utc, simulated, account) VALUES (?, ?, ?, ?, ?, ?)",
-        (link, os.urandom(BLOCK_ID_BYTES), NO_KEY, utc, account.simulated, account.text()),
+        (link, name, state, utc, account.simulated, account.text()),
     )
 
 
@@ -174,10 +216,17 @@ def _write(
     key: Secret,
     account: BlockAccount,
     allotment: Allotment,
+    begun: bytes | None,
     utc: float,
 ) -> tuple[int, BlockKey]:
     """Write a block as PREPARED and strike off the numbers it was given; return its row's number and key."""
     contents.demand_allowed(account.simulated)
+    if begun is not None and not work.row(
+        "DELETE FROM block WHERE link = ? AND name = ? AND state = ? RETURNING 1", (link, begun, BEGUN)
+    ):
+        # Its session has ended while the job waited.
+        problem = f"a block of link {link} is to be written that was given up meanwhile; it gives no key"
+        raise LocalProtocolError(problem)
     simulated = int(account.simulated)
     cipher, sealed_key = contents.keyring.new_block_key(link, name, simulated)
     whole = cipher.seal(key, Use.WHOLE_BLOCK, 0, link, name, PREPARED)

@@ -17,8 +17,6 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from qnoded.node.keys.key_ids import Mode
 from qnoded.secret import Secret
 
-AGREED_BYTES: Final = 48
-"""As long as the hash: no shorter input could make a longer key stronger."""
 AGREEMENT: Final = "X25519+ML-KEM-768"
 _LABEL: Final = "qnoded delivered key 1"
 

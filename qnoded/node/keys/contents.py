@@ -48,12 +48,14 @@ class LinkKeys:
     link: str
     role: Role
     origin: str
-    """What authenticated the first messages: ``secret file`` or ``handshake``."""
+    """What authenticated the first messages: ``secret file`` or ``signed exchange``."""
     ticket: Secret
     stock: dict[Role, int] = field(default_factory=lambda: {"alice": 0, "bob": 0})
     """Keys that may be handed out, by owner."""
     agreements: dict[int, tuple[int, bytes]] = field(default_factory=dict)
-    """Number of an agreement -> its block and its sealed secret; the newest two."""
+    """Number of an agreement -> its block and its sealed secret; the newest ones."""
+    shared: int = -1
+    """Newest agreement that the peer is known to have; keys are made here with none above it."""
 
     @property
     def peer(self) -> Role:

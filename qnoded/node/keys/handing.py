@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
-from qnoded.errors import KeyNotFound, KeysExhausted
+from qnoded.errors import KeyNotForCaller, KeyNotFound, KeysExhausted
 from qnoded.node.keys.blocks import KEYS_OF
 from qnoded.node.keys.combining import combined
 from qnoded.node.keys.contents import Contents, LinkKeys, Role
@@ -95,21 +95,37 @@ def take(
     return handed
 
 
-def fetch(work: Work, contents: Contents, pair: Pair, names: Sequence[UUID], utc: float) -> list[HandedKey]:
+def fetch(
+    work: Work, contents: Contents, pair: Pair, names: Sequence[UUID], modes: Sequence[Mode], utc: float
+) -> list[HandedKey]:
     """Hand a slave at this end the keys that its master got: all of them, or none.
+
+    Parameters
+    ----------
+    pair
+        Who has the keys, and who asks.
+    names
+        As the master was told.
+    modes
+        What this slave's keys may be made of.
+    utc
+        Now.
 
     Raises
     ------
     KeyNotFound
         If one was never made for this master, was handed out here before, or has expired.
     KeyNotForCaller
-        If one was made for another slave.
+        If one was made for another slave, or is of a mode that is not for this one.
     """
     known = contents.of(pair.link)
     owner = known.peer
     handed = []
     for uuid in names:
         name = KeyName.read(uuid, known.ticket, owner, pair.master, pair.slave)
+        if name.mode not in modes:
+            problem = f"key {uuid} is of mode {name.mode.name.lower()}, which {pair.slave} does not take"
+            raise KeyNotForCaller(problem)
         agreed = None
         if name.mode is not Mode.QKD:
             agreement = next((one for one in known.agreements if one % AGREEMENTS == name.agreement), None)
@@ -232,11 +248,16 @@ def _made(
 
 
 def _agreed(work: Work, contents: Contents, known: LinkKeys, number: int | None = None) -> tuple[int, Secret]:
-    """Return an agreement's number and secret; the newest unless one is named."""
-    if not known.agreements:
-        problem = f"link {known.link} has no post-quantum agreement yet; ask for mode qkd, or wait until the link is up"
-        raise KeysExhausted(problem)
-    number = max(known.agreements) if number is None else number
+    """Return an agreement's number and secret; unless one is named the newest that the peer has too."""
+    if number is None:
+        shared = [one for one in known.agreements if one <= known.shared]
+        if not shared:
+            problem = (
+                f"link {known.link} has no post-quantum agreement yet; ask for mode qkd, or wait until the link is up "
+                "(both nodes must pin each other's identity: docs/keys.md)"
+            )
+            raise KeysExhausted(problem)
+        number = max(shared)
     block, sealed = known.agreements[number]
     return number, contents.block_key(work, block).open(sealed, Use.AGREED, number, known.link)
 

@@ -13,6 +13,7 @@ PREPARED: Final = "prepared"
 SETTLED: Final = "settled"
 ABANDONED: Final = "abandoned"
 NO_KEY: Final = "no key"
+BEGUN: Final = "begun"
 
 _TABLES: Final = (
     # proof: shows that the right key opens the store
@@ -25,7 +26,8 @@ _TABLES: Final = (
     ) WITHOUT ROWID""",
     # fingerprints of first secrets: none is ever used twice
     "CREATE TABLE enrolled (digest BLOB PRIMARY KEY) WITHOUT ROWID",
-    # one row for each block, key or not: the ledger. block_key and whole are erased as soon as nothing needs them.
+    # one row for each block from its beginning on, key or not: the ledger. block_key and whole are erased as soon as
+    # nothing needs them.
     """CREATE TABLE block (
         number INTEGER PRIMARY KEY, link TEXT NOT NULL, name BLOB NOT NULL UNIQUE, state TEXT NOT NULL,
         made_utc REAL NOT NULL, simulated INTEGER NOT NULL, account TEXT NOT NULL, allotment TEXT,

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 
 from qnoded.errors import AuthenticationFailed
 from qnoded.exchange.authenticating import Opener, Sealer
+from qnoded.node.keys.contents import Role
 from qnoded.node.keys.store import KeyStore
 from qnoded.secret import Octets
 
@@ -24,13 +25,14 @@ class SealedTalk:
     store
         Holds the link's key for authentication.
     link
-        Which was enrolled.
+        Which is enrolled before anything is sealed.
+    role
+        Of this end.
     session
         16 bytes that hold a fresh random number of either end; the same at both.
     """
 
-    def __init__(self, store: KeyStore, link: str, session: bytes) -> None:
-        role = store.stock(link).role
+    def __init__(self, store: KeyStore, link: str, role: Role, session: bytes) -> None:
         self._store, self._link = store, link
         self._sealer, self._opener = Sealer(role, session), Opener("bob" if role == "alice" else "alice", session)
         self._opening = True

@@ -89,13 +89,19 @@ class Keyring:
         KeyStoreBroken
             If it was not sealed by this node's key for this place.
         """
+        return BlockKey(self._opened(sealed, place))
+
+    def _opened(self, sealed: bytes, place: tuple[str | int | bytes, ...]) -> bytes:
         try:
-            return BlockKey(
-                self._cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], _bound(-1, 0, place)),
-            )
+            return self._cipher.decrypt(sealed[:NONCE_BYTES], sealed[NONCE_BYTES:], _bound(-1, 0, place))
         except (InvalidTag, ValueError):
             problem = "a block's key in the key store is not what was written there; restore the disk"
             raise KeyStoreBroken(problem) from None
+
+    def resealed(self, sealed: bytes, successor: Keyring, *place: str | int | bytes) -> bytes:
+        """Return the key of a block as another key of the node seals it; errors as of ``block_key``."""
+        nonce = os.urandom(NONCE_BYTES)
+        return nonce + successor._cipher.encrypt(nonce, self._opened(sealed, place), _bound(-1, 0, place))
 
     def proof(self) -> bytes:
         """Return what shows later that a store was written with this key."""

@@ -39,6 +39,11 @@ def sealing_key(path: Path | None) -> Secret:
     if path is None:
         problem = "no key that seals the store: no systemd credential and no file"
         raise ConfigError(WHERE, "kek", problem, f"make one: qnodectl keys new-kek FILE ({SEALING_KEY_BYTES} bytes)")
+    return kek_file(path)
+
+
+def kek_file(path: Path) -> Secret:
+    """Return the key-encryption key in a file; errors as of ``sealing_key``."""
     secret = read_secret(path)
     if len(secret) != SEALING_KEY_BYTES:
         found = len(secret)

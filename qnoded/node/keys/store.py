@@ -15,13 +15,15 @@ from pathlib import Path
 from typing import Any, TypeVar
 from uuid import UUID
 
+from qnoded.exchange.agreeing import LedgerShown
 from qnoded.exchange.authenticating import TAG_BYTES, TagKeys, TagPlace
 from qnoded.exchange.committing import Allotment, BlockAccount
-from qnoded.node.keys import blocks, handing, pools, schema, upkeep
+from qnoded.node.keys import blocks, handing, ledgers, pools, schema, upkeep
 from qnoded.node.keys.contents import Contents, Role, StoreRules
 from qnoded.node.keys.database import Database, Work
 from qnoded.node.keys.handing import HandedKey, Pair
 from qnoded.node.keys.key_ids import Mode
+from qnoded.node.keys.ledgers import LinkLedger
 from qnoded.node.keys.pools import PoolLevels
 from qnoded.node.keys.sealing import Keyring
 from qnoded.secret import Secret
@@ -33,8 +35,6 @@ T = TypeVar("T")
 class Stock:
     """Keys of one link that wait, from memory."""
 
-    role: Role
-    """Of this end."""
     own_keys: int
     """That this end hands out to masters."""
     peer_keys: int
@@ -87,16 +87,10 @@ class KeyStore:
         return tuple(self._contents.links)
 
     def stock(self, link: str) -> Stock:
-        """Return what waits on a link.
-
-        Raises
-        ------
-        ConfigError
-            If the link was never enrolled.
-        """
-        known, rules = self._contents.of(link), self.rules
-        own, peer = known.stock[known.role], known.stock[known.peer]
-        return Stock(known.role, own, peer, rules.most_keys, rules.key_bytes, own < rules.low_keys)
+        """Return what waits on a link; nothing where it has not begun."""
+        known, rules = self._contents.links.get(link), self.rules
+        own, peer = (known.stock[known.role], known.stock[known.peer]) if known else (0, 0)
+        return Stock(own, peer, rules.most_keys, rules.key_bytes, own < rules.low_keys)
 
     def enrol(self, link: str, role: Role, origin: str, secret: Secret) -> Future[None]:
         """Begin a link, or begin it anew, with a secret that both ends share; see ``upkeep.enrol``."""
@@ -106,13 +100,29 @@ class KeyStore:
         """Keep the outcome of a post-quantum exchange; see ``upkeep.keep_agreement``."""
         return self._submit(upkeep.keep_agreement, link, number, secret, self._clock())
 
-    def book(self, link: str) -> LinkBook:
-        """Return the store as the commit conversation of one link sees it."""
-        return LinkBook(self._submit, link, self._clock)
+    def ledger(self, link: str, role: Role) -> LinkLedger:
+        """Return the store as the conversation that begins a session of one link sees it."""
+        return LinkLedger(self._submit, link, role, self._clock)
 
-    def note(self, link: str, account: BlockAccount) -> Future[None]:
-        """Write down a block that gave no key."""
-        return self._submit(blocks.note, link, account, self._clock())
+    def shown(self, link: str) -> Future[LedgerShown]:
+        """Return how a link's ledger stands."""
+        return self._submit(ledgers.shown, link)
+
+    def declare_lost(self, link: str) -> Future[None]:
+        """Let a signed exchange take the place of a link's ledger; see ``ledgers.declare_lost``."""
+        return self._submit(ledgers.declare_lost, link)
+
+    def begin(self, link: str, begun: bytes, account: BlockAccount) -> Future[None]:
+        """Write down under a new name of 16 bytes that a block is in work; see ``blocks.begin``."""
+        return self._submit(blocks.begin, link, begun, account, self._clock())
+
+    def book(self, link: str, begun: bytes | None = None) -> LinkBook:
+        """Return the store as a commit conversation of one link sees it; ``begun`` as given to ``begin``."""
+        return LinkBook(self._submit, link, self._clock, begun)
+
+    def note(self, link: str, account: BlockAccount, begun: bytes | None = None) -> Future[None]:
+        """Write down that a block gave no key; ``begun`` as given to ``begin``."""
+        return self._submit(blocks.note, link, account, begun, self._clock())
 
     def take(
         self, pair: Pair, number: int, key_bytes: int, mode: Mode = Mode.QKD, kept: int = 0
@@ -120,9 +130,9 @@ class KeyStore:
         """Hand new keys to a master at this end; see ``handing.take``."""
         return self._submit(handing.take, pair, number, key_bytes, mode, kept, self._clock())
 
-    def fetch(self, pair: Pair, names: Sequence[UUID]) -> Future[list[HandedKey]]:
+    def fetch(self, pair: Pair, names: Sequence[UUID], modes: Sequence[Mode] = tuple(Mode)) -> Future[list[HandedKey]]:
         """Hand a slave at this end its keys by name; see ``handing.fetch``."""
-        return self._submit(handing.fetch, pair, names, self._clock())
+        return self._submit(handing.fetch, pair, names, modes, self._clock())
 
     def reserve_tag(self, link: str, *, opening: bool, tag_bytes: int = TAG_BYTES) -> Future[tuple[TagPlace, TagKeys]]:
         """Take the keys of one tag for what this end says; see ``pools.reserve``."""
@@ -161,16 +171,18 @@ class KeyStore:
 class LinkBook:
     """One link's ``exchange.committing.Book``: each call waits until its step is on disk."""
 
-    def __init__(self, submit: Callable[..., Future[Any]], link: str, clock: Callable[[], float]) -> None:
-        self._submit, self._link, self._utc = submit, link, clock
+    def __init__(
+        self, submit: Callable[..., Future[Any]], link: str, clock: Callable[[], float], begun: bytes | None
+    ) -> None:
+        self._submit, self._link, self._utc, self._begun = submit, link, clock, begun
 
     def propose(self, block: bytes, key: Secret, account: BlockAccount) -> Allotment:
         """Write a block as PREPARED at alice's end."""
-        return self._run(blocks.propose, block, key, account, self._utc())
+        return self._run(blocks.propose, block, key, account, self._begun, self._utc())
 
     def accept(self, block: bytes, key: Secret, account: BlockAccount, allotment: Allotment) -> None:
         """Write a block as PREPARED at bob's end."""
-        self._run(blocks.accept, block, key, account, allotment, self._utc())
+        self._run(blocks.accept, block, key, account, allotment, self._begun, self._utc())
 
     def settle(self, block: bytes) -> None:
         """Make a PREPARED block servable."""

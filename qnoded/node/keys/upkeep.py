@@ -11,9 +11,9 @@ from typing import Final
 
 from qnoded.errors import ConfigError
 from qnoded.exchange.authenticating import HASH_KEYS_BYTES
+from qnoded.exchange.bootstrapping import AGREED_BYTES
 from qnoded.exchange.committing import BLOCK_ID_BYTES
-from qnoded.node.keys.blocks import ROLES, TAGS_OF
-from qnoded.node.keys.combining import AGREED_BYTES
+from qnoded.node.keys.blocks import ROLES, TAGS_OF, settle_begun
 from qnoded.node.keys.contents import WHERE, Contents, LinkKeys, Role
 from qnoded.node.keys.database import Work
 from qnoded.node.keys.key_ids import TICKET_BYTES
@@ -25,12 +25,13 @@ ENROLMENT: Final = "first secret"
 FEWEST_TAGS_BYTES: Final = 256
 """Per direction: enough for the first block on any link that is worth running."""
 SMALLEST_SECRET_BYTES: Final = TICKET_BYTES + 2 * (HASH_KEYS_BYTES + FEWEST_TAGS_BYTES)
-AGREEMENTS_KEPT: Final = 2
-"""The newest and the one before it: keys of which the names are still on their way."""
+AGREEMENTS_KEPT: Final = 24
+"""The newest ones, a day of them where each serves for an hour: keys of which the names are still on their way."""
 
 
 def load(work: Work, contents: Contents) -> None:
-    """Fill the memory from the file."""
+    """Fill the memory from the file, once what the last run left open is settled."""
+    settle_begun(work)
     for link, role, origin, block, ticket in work.rows("SELECT link, role, origin, ticket_block, ticket FROM link"):
         opened = contents.block_key(work, block).open(ticket, Use.TICKET, 0, link)
         contents.links[link] = LinkKeys(link, role, origin, opened)
@@ -41,6 +42,12 @@ def load(work: Work, contents: Contents) -> None:
         contents.links[link].stock[owner] = count
     for link, number, block, sealed in work.rows("SELECT link, number, block, sealed FROM agreed"):
         contents.links[link].agreements[number] = (block, sealed)
+    for known in contents.links.values():
+        numbers = sorted(known.agreements)
+        if known.role == "bob":
+            # He writes an agreement before alice does: whether she has the newest, the next session shows.
+            numbers = numbers[:-1]
+        known.shared = max(numbers, default=-1)
 
 
 def enrol(work: Work, contents: Contents, link: str, role: Role, origin: str, secret: Secret, utc: float) -> None:
@@ -124,6 +131,9 @@ def keep_agreement(work: Work, contents: Contents, link: str, number: int, secre
 
     def renew() -> None:
         known.agreements[number] = (block, sealed)
+        if known.role == "alice":
+            # Bob wrote it before he let her.
+            known.shared = number
         for one in outdated:
             del known.agreements[one]
 

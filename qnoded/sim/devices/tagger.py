@@ -6,33 +6,47 @@ from collections.abc import AsyncIterator
 from fractions import Fraction
 from typing import Any, ClassVar, Final
 
+import numpy as np
+from pydantic import Field
+
 from qnoded.errors import InstrumentError, InstrumentGarbled
 from qnoded.instruments.capability import Identity, TimeTaggerCapability
 from qnoded.instruments.reading import TaggerReading
 from qnoded.records import TagBlock
-from qnoded.sim.devices.cable import Cable
+from qnoded.sim.devices.cable import Cable, CableSettings
 from qnoded.sim.devices.instrument import SimulatedInstrument
 from qnoded.sim.feed import unpack
 from qnoded.sim.wire import LARGEST_BODY
 
 MAX_RATE_HZ: Final = 1e7
 """Tags per second and tagger that a usual machine simulates and carries."""
+LAST_FIRST_INPUT: Final = 252
+"""With it the fourth input is the last one that a block of tags can name."""
+
+
+class SimTaggerSettings(CableSettings):
+    """Where the world is, and how the inputs are counted."""
+
+    first_input: int = Field(default=0, ge=0, le=LAST_FIRST_INPUT)
+    """Number of the input at which H is, V D A follow; 1 where it stands in for an instrument that counts from 1."""
 
 
 class SimTagger(SimulatedInstrument):
     """Pulls tags block by block over a connection of their own, so that the other questions never wait for photons."""
 
+    Settings: ClassVar[type[CableSettings]] = SimTaggerSettings
     device: ClassVar[str] = "tagger"
 
     def __init__(self, settings: Any) -> None:
         super().__init__(settings)
         self._tags: Cable | None = None
-        self.capability = TimeTaggerCapability((0, 1, 2, 3), Fraction(1), MAX_RATE_HZ)
+        self._first: int = settings.first_input
+        self.capability = TimeTaggerCapability(tuple(range(self._first, self._first + 4)), Fraction(1), MAX_RATE_HZ)
         self.stream_id = ""
 
     def _learn(self, capability: dict[str, Any]) -> None:
         self.capability = TimeTaggerCapability(
-            tuple(int(channel) for channel in capability["channels"]),
+            tuple(self._first + int(channel) for channel in capability["channels"]),
             Fraction(capability["resolution_ps"]),
             MAX_RATE_HZ,
             int(capability["dead_time_ps"]),
@@ -73,7 +87,7 @@ class SimTagger(SimulatedInstrument):
                 except ValueError as error:
                     problem = f"{tags}: {error}"
                     raise InstrumentGarbled(problem) from None
-                yield block
+                yield TagBlock(block.channel + np.uint8(self._first), block.tag_ps, block.gaps)
         finally:
             tags.close()
             if self._tags is tags:

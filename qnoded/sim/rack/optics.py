@@ -13,6 +13,7 @@ from qnoded.units import PS_PER_S
 RETARDANCE_DEG: Final = (0.0, 360.0)
 SETTLING_S: Final = 0.05
 """A liquid-crystal or squeezed-fibre retarder rests within some tens of milliseconds."""
+LONGEST_SETTLING_S: Final = 60.0
 ATTENUATION_DB: Final = (0.0, 60.0)
 
 
@@ -50,8 +51,10 @@ class Controller(Device):
             problem = f"settings_deg needs {len(self._move.target_deg)} retardances, one per element"
             raise UsageError(problem)
         target = tuple(number({"settings_deg": one}, "settings_deg", *RETARDANCE_DEG, "deg") for one in asked)
+        # Whoever moves by a mechanism of its own tells how long this step of it takes.
+        settling_s = number({"settling_s": SETTLING_S} | question, "settling_s", 0.0, LONGEST_SETTLING_S, "s")
         if target != self._move.target_deg:
-            self._begin(self._move.towards(target, self.world.now_ps, round(SETTLING_S * PS_PER_S)))
+            self._begin(self._move.towards(target, self.world.now_ps, round(settling_s * PS_PER_S)))
         return self.read()
 
     def _begin(self, move: Move) -> None:

@@ -2,12 +2,40 @@
 
 An author writes a ``Device``, which knows neither sockets nor the time of day, and announces it as an entry point of
 the group ``qnoded.emulators`` under the driver's name. ``Emulation`` plugs it into a wire and spoils its messages as a
-fault script says; ``serving`` has the wires: TCP and pseudo-terminals.
+fault script says; ``serving`` has the wires: TCP and pseudo-terminals. ``personality`` tells one unit of a model from
+another, and ``place`` puts an instrument that has one of the protocols of ``light`` into the simulated world.
 """
 
-from qnoded.testing.emulation.device import GROUP, Device, find_device
+from qnoded.testing.emulation.device import GROUP, Device, find_device, find_kind
 from qnoded.testing.emulation.faults import Fault, FaultKind, read_fault
+from qnoded.testing.emulation.light import Retarder
+from qnoded.testing.emulation.personality import (
+    Finite,
+    NotNegative,
+    Positive,
+    SerialDigits,
+    matching,
+    with_personality,
+)
 from qnoded.testing.emulation.plugging import Emulation
 from qnoded.testing.emulation.serving import on_pty, on_tcp
 
-__all__ = ["GROUP", "Device", "Emulation", "Fault", "FaultKind", "find_device", "on_pty", "on_tcp", "read_fault"]
+__all__ = [
+    "GROUP",
+    "Device",
+    "Emulation",
+    "Fault",
+    "FaultKind",
+    "Finite",
+    "NotNegative",
+    "Positive",
+    "Retarder",
+    "SerialDigits",
+    "find_device",
+    "find_kind",
+    "matching",
+    "on_pty",
+    "on_tcp",
+    "read_fault",
+    "with_personality",
+]

@@ -13,7 +13,11 @@ GROUP: Final = "qnoded.emulators"
 
 
 class Device(ABC):
-    """An instrument as it hears and speaks; moments are seconds of one clock that never runs backwards."""
+    """An instrument as it hears and speaks; moments are seconds of one clock that never runs backwards.
+
+    The arguments of its constructor are what a personality file may tell of a unit: each is annotated with what it can
+    be and has a usual value. What it has to do with light, if anything, is one of the protocols of ``light``.
+    """
 
     serial: str
     """Serial number, as it stands in its messages; a fault script may change it."""
@@ -39,7 +43,12 @@ class Device(ABC):
 
 
 def find_device(driver: str) -> Device:
-    """Return a new emulated instrument for a driver.
+    """Return a new emulated instrument for a driver; ``UsageError`` if there is none."""
+    return find_kind(driver)()
+
+
+def find_kind(driver: str) -> type[Device]:
+    """Return the kind of emulated instrument that a driver talks to.
 
     Raises
     ------
@@ -53,6 +62,7 @@ def find_device(driver: str) -> Device:
         known = f"did you mean {near}?" if near else f"there are {', '.join(sorted(announced)) or 'none'}"
         problem = f"there is no emulator for {driver!r}; {known}"
         raise UsageError(problem)
-    device = entry.load()()
-    assert isinstance(device, Device), f"{entry.value} is no Device"
-    return device
+    kind = entry.load()
+    assert isinstance(kind, type), f"{entry.value} is no class"
+    assert issubclass(kind, Device), f"{entry.value} is no Device"
+    return kind

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -74,9 +75,23 @@ class Emulation:
         self._merging = b""
         self.device.switch_on(self.now_s)
 
+    @property
+    def away(self) -> bool:
+        """Whether the port is away."""
+        return self._loop.time() < self._away_until_s
+
+    def pull(self) -> None:
+        """Pull its cable: the connection ends, and there is no other until it is put back."""
+        self._away_until_s = math.inf
+        self.unplug()
+
+    def put_back(self) -> None:
+        """Put the cable back."""
+        self._away_until_s = 0.0
+
     def plug(self, wire: Wire) -> bool:
         """Take a new connection, unless the port is away; the former one ends."""
-        if self._loop.time() < self._away_until_s:
+        if self.away:
             return False
         self.unplug()
         self._wire = wire

@@ -24,6 +24,7 @@ from functools import lru_cache
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from qnoded.kernels.ldpc import LANES
 from qnoded.records import I64, frozen
@@ -242,15 +243,17 @@ class _Zigzag:
         front = {row: np.zeros(1, np.int64)}
         farthest, visited = np.arange(self._size), 1
         for walked in range(1, FARTHEST + 1):
-            reached: dict[int, list[I64]] = {}
+            # Marked, since to sort the checks and leave out repeated ones takes a third longer for the whole code.
+            reached: dict[int, NDArray[np.bool_]] = {}
             for here, checks in front.items():
                 known = self._neighbours[here]
                 for there, turn in known[:-1] if step is not None and walked == 1 else known:
-                    reached.setdefault(there, []).append((checks + turn) % self._size)
+                    if there not in reached:
+                        reached[there] = np.zeros(self._size, np.bool_)
+                    reached[there][(checks + turn) % self._size] = True
             front = {}
-            for there, parts in reached.items():
-                fresh = np.unique(np.concatenate(parts))
-                fresh = fresh[~seen[there, fresh]]
+            for there, marked in reached.items():
+                fresh = np.flatnonzero(marked & ~seen[there])
                 if fresh.size:
                     seen[there, fresh] = True
                     front[there] = fresh

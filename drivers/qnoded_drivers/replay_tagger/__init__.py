@@ -1,0 +1,1 @@
+"""A recording that plays as if it were a live time tagger."""

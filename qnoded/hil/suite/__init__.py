@@ -1,0 +1,1 @@
+"""The suite that every rig passes, whatever stands for its instruments."""

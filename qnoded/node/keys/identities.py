@@ -1,0 +1,41 @@
+"""Identities in files: the private one of this node, and those of its peers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from qnoded.errors import ConfigError
+from qnoded.exchange.bootstrapping import IDENTITY_BYTES, Identity
+from qnoded.node.keys.secret_files import read_secret
+
+
+def own_identity(path: Path) -> Identity:
+    """Return what this node signs with.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be used, or others may read it.
+    """
+    with read_secret(path) as seed:
+        return Identity(seed, str(path))
+
+
+def pinned_identity(path: Path) -> bytes:
+    """Return the public identity of a peer, 1952 bytes.
+
+    Raises
+    ------
+    ConfigError
+        If the file cannot be read or holds none.
+    """
+    try:
+        with path.open("rb") as file:
+            content = file.read(IDENTITY_BYTES + 1)
+    except OSError as error:
+        raise ConfigError(path, "peer_identity", error.strerror or str(error), "check path and owner") from None
+    if len(content) != IDENTITY_BYTES:
+        found = "more" if len(content) > IDENTITY_BYTES else len(content)
+        problem = f"holds {found} bytes, {IDENTITY_BYTES} are due"
+        raise ConfigError(path, "peer_identity", problem, "copy the peer's NAME.identity again")
+    return content
