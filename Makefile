@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 # More than the cores: many tests of the drivers wait for an instrument's deadline.
 WORKERS ?= 4
+# Many slow tests run a whole link, of three programs that keep each other waiting: more at once hold each other up.
+SLOW_WORKERS ?= 2
 
 .PHONY: demo test test-slow soak lint bench hil clean
 
@@ -15,7 +17,7 @@ test: $(READY)
 	$(BIN)/pytest -n $(WORKERS) -m "not slow and not soak"
 
 test-slow: $(READY)
-	$(BIN)/pytest -m "slow and not soak"
+	$(BIN)/pytest -n $(SLOW_WORKERS) --dist worksteal -m "slow and not soak"
 
 # Hours of kills and bad luck: before a release, not for each change.
 soak: $(READY)

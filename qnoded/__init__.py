@@ -29,7 +29,7 @@ epochs into blocks that both ends hold; ``exchange.distilling`` makes keys of bl
 
 ``analysis`` walks recorded photons along the path (``qnoded analyze``); ``sim`` makes photons whose truth is known
 (``qnoded simulate``, ``qnoded world``); ``demo`` runs a whole link on one machine (``qnoded demo``); ``bench`` measures
-how fast the path is (``qnoded bench``).
+how fast the path is (``qnoded bench``); ``diagnosis`` looks at the machine before a run (``qnoded doctor``).
 
 Which room does a new line belong in? Knows a photon: ``kernels``. Knows what the numbers mean: ``stages``. Knows that
 there is a peer: ``exchange``. Knows a network, a thread or the clock on the wall: ``node``. Knows what an instrument

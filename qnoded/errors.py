@@ -148,6 +148,10 @@ class KeysExhausted(KeyStoreError):
     """There are fewer keys, or bytes to authenticate with, than were asked for; more come with the next blocks."""
 
 
+class KeysWithheld(KeyStoreError):
+    """Nobody knows that the peer still has a link's keys: none is handed out until both ends agree on a ledger."""
+
+
 class KeyNotFound(KeyStoreError):
     """No such key waits here: never made, handed out before, or expired."""
 

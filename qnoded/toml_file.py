@@ -14,6 +14,9 @@ LARGEST_FILE_BYTES: Final = 1 << 20
 LONGEST_LINE: Final = 60
 """Characters of a line that a message repeats."""
 
+_A_SETTING: Final = re.compile(r"\[+[\w. \"'-]*\]*|[\w.\"'-]{1,40}\s*=\s*[^=\s].*")
+"""Lines that a message may repeat. Who gives the wrong file may give a key, whose text must not reach a log; base64 has
+nothing behind its ``=``."""
 _AT_LINE: Final = re.compile(r"at line (\d+)")
 
 
@@ -36,16 +39,25 @@ def read_table(path: Path, remedy: str) -> dict[str, Any]:
     if len(content) > LARGEST_FILE_BYTES:
         raise ConfigError(path, "file", f"is larger than {LARGEST_FILE_BYTES} bytes, so no settings file", remedy)
     try:
-        return tomllib.loads(content.decode())
+        # Some editors begin a file with a byte order mark.
+        return tomllib.loads(content.decode("utf-8-sig"))
+    except UnicodeDecodeError as error:
+        problem = f"byte {error.start} is no UTF-8, so no text that TOML allows"
+        raise ConfigError(path, "TOML", problem, f"save it as UTF-8; {remedy}") from None
+    except RecursionError:
+        raise ConfigError(path, "TOML", "its tables or lists are nested too deeply to be settings", remedy) from None
     # ValueError also where a number has more digits than Python reads.
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise ConfigError(path, "TOML", f"{error}{_line(str(error), content)}", remedy) from None
 
 
 def _line(problem: str, content: bytes) -> str:
-    """Return the line that a parser's message speaks of; nothing if it names none."""
+    """Return the line that a parser's message speaks of; nothing if it names none, or the line is none of settings."""
     at = _AT_LINE.search(problem)
     lines = content.decode(errors="replace").splitlines()
     if at is None or int(at[1]) > len(lines):
         return ""
-    return f": {lines[int(at[1]) - 1].strip()[:LONGEST_LINE]!r}; texts stand in quotes, numbers do not"
+    line = lines[int(at[1]) - 1].strip()
+    if not _A_SETTING.fullmatch(line):
+        return "; a line of settings is KEY = VALUE or [TABLE]"
+    return f": {line[:LONGEST_LINE]!r}; texts stand in quotes, numbers do not"

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from itertools import pairwise
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -63,7 +63,7 @@ class Keeper:
             self._news.set()
             self._life.set()
 
-    async def blocks(self) -> AsyncIterator[TagBlock]:
+    async def blocks(self) -> AsyncGenerator[TagBlock, None]:
         """Yield what comes, an empty block where nothing does, until the end."""
         while True:
             try:
@@ -87,6 +87,60 @@ class Keeper:
         block, lost = self._kept.popleft(), self._lost
         self._lost = None
         return block if lost is None else TagBlock(block.channel, block.tag_ps, (lost, *block.gaps))
+
+
+class Streaming:
+    """The present stream of an instrument: its keeper, and the task that fills it."""
+
+    def __init__(self) -> None:
+        self.keeper: Keeper | None = None
+        """None while nothing streams."""
+        self._filling: asyncio.Task[None] | None = None
+
+    async def begin(self, fill: Callable[[Keeper], Coroutine[Any, Any, None]] | None, name: str) -> Keeper:
+        """End the stream before it and begin another one.
+
+        Parameters
+        ----------
+        fill : hands over all that comes, whether or not anybody wants it; what it raises ends the stream for whoever
+            waits for tags. None: the driver hands over by itself
+        name : of the task
+        """
+        await self.end()
+        keeper = self.keeper = Keeper()
+        if fill is not None:
+            self._filling = asyncio.create_task(_filled(keeper, fill), name=name)
+        return keeper
+
+    async def end(self, only: Keeper | None = None) -> bool:
+        """Stop filling; whoever waits for tags comes to a quiet end.
+
+        Parameters
+        ----------
+        only : the stream to end; any other one, which has begun since, goes on
+
+        Returns
+        -------
+        bool
+            Whether there was a stream to end.
+        """
+        keeper, filling = self.keeper, self._filling
+        if keeper is None or (only is not None and only is not keeper):
+            return False
+        self.keeper = self._filling = None
+        keeper.end(None)
+        if filling is not None:
+            filling.cancel()
+            await asyncio.wait({filling})
+        return True
+
+
+async def _filled(keeper: Keeper, fill: Callable[[Keeper], Coroutine[Any, Any, None]]) -> None:
+    try:
+        await fill(keeper)
+    except Exception as error:
+        # Also what no driver should raise: a stream that merely fell silent would pass for darkness.
+        keeper.end(error)
 
 
 def _first_ps(block: TagBlock) -> int:

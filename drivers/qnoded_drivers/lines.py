@@ -13,7 +13,9 @@ LONGEST_LINE: Final = 512
 class LineDecoder:
     """Cuts bytes into lines of text; empty ones are left out."""
 
-    def __init__(self) -> None:
+    def __init__(self, longest: int = LONGEST_LINE) -> None:
+        """Make one that takes no line for an answer that is longer, bytes."""
+        self._longest = longest
         self._waiting = b""
 
     def feed(self, data: bytes) -> Iterator[str]:
@@ -33,6 +35,6 @@ class LineDecoder:
                 raise InstrumentGarbled(problem)
             if text:
                 yield text
-        if len(self._waiting) > LONGEST_LINE:
+        if len(self._waiting) > self._longest:
             problem = f"{len(self._waiting)} bytes without an end of line are no answer"
             raise InstrumentGarbled(problem)

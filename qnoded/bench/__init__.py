@@ -8,6 +8,6 @@ from __future__ import annotations
 
 from typing import Final
 
-SUITES: Final = ("decoding", "hotpath", "sync", "offline", "channel", "pipeline", "distill", "delivery")
+SUITES: Final = ("decoding", "hotpath", "sync", "offline", "channel", "pipeline", "distill", "delivery", "healing")
 """Modules of this package that ``qnoded bench --suite`` can run, in the order of a photon."""
 LASTING: Final = "pipeline"

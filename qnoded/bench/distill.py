@@ -1,13 +1,15 @@
-"""Speed of key distillation, piece by piece beside other exact ways, and the whole chain; on one core.
+"""Speed of key distillation, piece by piece beside other exact ways, on one core; and the whole chain.
 
 Rows in Mbit/s or Gbit/s of input. Targets are those of the best instructions that this processor offers.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Final
+from statistics import median
+from typing import Final, TypeVar
 
 import numpy as np
 import scipy.fft
@@ -16,6 +18,7 @@ from numpy.typing import NDArray
 from qnoded.bench.measuring import OWN, Row, median_seconds
 from qnoded.exchange import distilling, reconciling
 from qnoded.exchange.distilling import Agreement, DistilledKey
+from qnoded.exchange.effects import Compute, Script
 from qnoded.exchange.in_memory import run_both
 from qnoded.kernels.carryless import NAMES, offers, widest
 from qnoded.kernels.toeplitz import toeplitz_product
@@ -26,6 +29,8 @@ from qnoded.stages.reconciliation.cascade import SEED_BYTES as CASCADE_SEED_BYTE
 from qnoded.stages.reconciliation.cascade import Cascade, cascade_plan
 from qnoded.stages.reconciliation.reconciled import ReconciledBlock, efficiency
 from qnoded.stages.universal_hash import Purpose, universal_hash
+
+T = TypeVar("T")
 
 OUTPUT_SHARE: Final = 0.3
 """Bits of key for each bit hashed, as on a link with some 5 % of errors."""
@@ -47,7 +52,7 @@ CHAIN_ERROR_RATE: Final = 0.03
 CHAIN_TEST_SHARE: Final = 20
 """One sifted bit in so many is a test bit."""
 CHAIN_TARGET: Final = 20.0
-"""Mbit/s of sifted bits, allowed to both ends on two cores."""
+"""Mbit/s of sifted bits, two ends on two cores."""
 WIDEST: Final = 8
 FFT_LIMIT: Final = 10**7
 """The floating-point twin takes 16 bytes a bit and more."""
@@ -129,22 +134,55 @@ def _cascade(rng: np.random.Generator, n: int, rate: float, repeat: int) -> Row:
 
 
 def _chain(rng: np.random.Generator, n: int, method: str, repeat: int) -> Row:
-    """Measure both ends of a block from sifted bits to the key: what a link needs, its messages not counted."""
+    """Measure both ends of a block from sifted bits to the key: what a link needs, its messages not counted.
+
+    A link has many blocks in work at once, so with a core for each end the busier one sets the pace.
+    """
     alice = rng.integers(0, 2, n, np.uint8)
     bob: U8 = np.bitwise_xor(alice, rng.random(n) < CHAIN_ERROR_RATE, dtype=np.uint8)
     agreement = Agreement(test_bits=n // CHAIN_TEST_SHARE, method=method)
     lengths: list[int] = []
+    busier_s: list[float] = []
 
     def both_ends() -> None:
-        ends = run_both(distilling.alice(alice, agreement, rng.bytes), distilling.bob(bob, agreement))
+        clocks = _Clock(), _Clock()
+        ends = run_both(
+            clocks[0].timed(distilling.alice(alice, agreement, rng.bytes)),
+            clocks[1].timed(distilling.bob(bob, agreement)),
+        )
+        busier_s.append(max(clock.seconds for clock in clocks))
         for end in ends:
             assert isinstance(end, DistilledKey)
             lengths.append(end.length.bits)
 
     seconds = median_seconds({OWN: both_ends}, repeat)[OWN]
     what = f"whole chain, {method}, {n:.0e} sifted bits, {CHAIN_ERROR_RATE:.0%} errors"
-    note = f"both ends on one core, {np.mean(lengths) / n:.3f} bits of key for each"
-    return Row(what, "Mbit/s", n / seconds / 1e6, target=CHAIN_TARGET, note=note)
+    note = f"a core for each end, {np.mean(lengths) / n:.3f} bits of key for each"
+    twins = {"both ends on one core": n / seconds / 1e6}
+    return Row(what, "Mbit/s", n / median(busier_s[-repeat:]) / 1e6, twins, CHAIN_TARGET, note=note)
+
+
+class _Clock:
+    """How long one of two scripts that take turns was at work."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    def timed(self, script: Script[T]) -> Script[T]:
+        """Run a script, with what it wants computed, on this clock."""
+        answer: object = None
+        while True:
+            start = time.perf_counter()
+            try:
+                effect = script.send(answer)
+                while isinstance(effect, Compute):
+                    effect = script.send(effect.work())
+            except StopIteration as stop:
+                result: T = stop.value
+                return result
+            finally:
+                self.seconds += time.perf_counter() - start
+            answer = yield effect
 
 
 def _name(width: int) -> str:

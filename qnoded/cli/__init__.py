@@ -30,10 +30,14 @@ COMMANDS: Final = {
     "replay": "the recorded story of a link, walked through again with today's code",
     "emulate": "an emulated instrument that speaks its maker's bytes, on TCP or a serial port",
     "drivers": "installed drivers of instruments, and what keeps one from being used",
+    "doctor": "this machine before a run: ok, warn or ACTION, and what to do",
+    "udev": "rules that give instruments on serial ports and USB their names and owners",
     "hil": "a rig of instruments, emulated, recorded or real: its suite, its guard, its report",
     "bench": "measured speed of the hot path and of the clock search, beside plain twins",
 }
 
+EXIT_PIPE: Final = 141
+"""128 + SIGPIPE, what a shell reports for a command whose reader left before it was done."""
 EXIT_INTERRUPTED: Final = 130
 """128 + SIGINT, what a shell reports for a command that Ctrl-C ended."""
 
@@ -73,11 +77,13 @@ def run_command(
 ) -> int:
     """Run one command; print an error as its one message, never as a trace."""
     name = program
+    code: int = EXIT_PIPE
     try:
         args = build().parse_args(arguments)
         name = f"{program} {args.command}"
-        code: int = args.run(args)
-        sys.stdout.flush()
+        code = args.run(args)
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except QnodedError as error:
         print(f"{name}: {error}", file=sys.stderr)
         return error.exit_code
@@ -85,11 +91,14 @@ def run_command(
         print(f"{name}: interrupted", file=sys.stderr)
         return EXIT_INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output (``| head``) has gone: nothing left to say, and nothing to flush at exit.
+        # The reader of our output (``| head``) has gone: nothing left to say, and nothing to flush at exit. The verdict
+        # stands if it is known; if not, nobody may take this for a yes.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
+        return code
     except OSError as error:
-        print(f"{name}: {error.strerror or error}; check disk space and permissions", file=sys.stderr)
+        place = error.filename2 or error.filename
+        what = error.strerror or error
+        print(f"{name}: {f'{place}: ' if place else ''}{what}; check disk space and permissions", file=sys.stderr)
         return QnodedError.exit_code
     return code
 

@@ -1,4 +1,7 @@
-"""Measure the speed of the hot path and of the clock search on this machine, beside plain twins in the same run."""
+"""Measure the speed of the hot path and of the clock search on this machine, beside plain twins in the same run.
+
+The suite healing measures no speed but how soon a link of two daemons makes bits again after a fault; it takes minutes.
+"""
 
 from __future__ import annotations
 

@@ -127,8 +127,12 @@ def _document(shown: Shown) -> dict[str, Any]:
     common = sorted(alice.keys() & bob.keys())
     keys, made = shown.keys, links[0]["keys"] if links else None
     discards: dict[str, int] = {}
+    withdrawn: dict[str, int] = {}
     for link in links[:1]:
-        discards = {reason.lower(): count for reason, count in link["discards"].items() if count}
+        discards, withdrawn = (
+            {reason.lower(): count for reason, count in link[what].items() if count}
+            for what in ("discards", "withdrawn")
+        )
     cost = [link["bits_per_detection"] for link in links if link["bits_per_detection"]]
     return {
         "equal": keys is not None and keys.equal,
@@ -147,6 +151,7 @@ def _document(shown: Shown) -> dict[str, Any]:
         "first_key_s": shown.first_key_s,
         "epochs": len(common),
         "discards": discards,
+        "withdrawn": withdrawn,
         "bits_per_detection": cost[0] if cost else None,
         "rates": links[0]["rates"] if links else None,
         "checks": [{"what": one.what, "holds": one.holds, "numbers": one.numbers} for one in shown.checks],

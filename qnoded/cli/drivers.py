@@ -7,14 +7,17 @@ The settings file holds the driver's own settings, without the role's table arou
 emit at the lowest power: against real instruments, mind what stands behind them. Exit code 1 if a rule is broken.
 
 A driver's grade tells what it was tested against: bronze an emulator, silver recordings of the instrument, gold the
-instrument itself. With --json its whole card is shown, also what is unproven.
+instrument itself. A library of the maker's that is missing is named with the command that installs it. With --json the
+whole card is shown, also what is unproven, and what all instruments of the driver can do.
 """
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
+
+HINT: Final = "what a node's instruments lack on this machine (ports, rights, udev rules): qnoded doctor --config FILE"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -40,37 +43,48 @@ def _list(*, as_json: bool) -> int:
     import json
     from dataclasses import asdict
 
+    from qnoded.instruments.cards import card_of, lacking
     from qnoded.instruments.registry import known_drivers
 
     drivers = known_drivers()
-    cards = {driver.name: None if driver.problem else _card(driver.name) for driver in drivers}
+    cards = {driver.name: card_of(driver.name) for driver in drivers}
+    lacks = {driver.name: [str(one) for one in lacking(driver.name)] for driver in drivers}
     if as_json:
-        print(json.dumps({"drivers": [asdict(one) | {"card": cards[one.name]} for one in drivers]}, indent=2))
+        listed = [
+            asdict(one) | {"capability": _capability(one.name), "card": cards[one.name], "lacks": lacks[one.name]}
+            for one in drivers
+        ]
+        print(json.dumps({"drivers": listed}, indent=2))
         return 0
     width = max((len(driver.name) for driver in drivers), default=0)
     for driver in drivers:
-        simulated = ", simulated" if driver.simulated else ""
-        card = cards[driver.name]
-        grade = f", {card.get('grade')}" if card else ""
-        print(f"{driver.name:<{width}}  {driver.problem or f'{driver.kind}{simulated}{grade}'}  ({driver.package})")
-    if not drivers:
-        print("no drivers are installed")
+        card = cards[driver.name] or {}
+        traits = (driver.kind, "simulated" if driver.simulated else None, card.get("grade"), card.get("link"))
+        described = ", ".join(str(trait) for trait in traits if trait)
+        print(f"{driver.name:<{width}}  {driver.problem or described}  ({driver.package})")
+        for missing in lacks[driver.name]:
+            print(f"{'':<{width}}  {missing}")
+    print(HINT if drivers else "no drivers are installed")
     return 0
 
 
-def _card(driver: str) -> dict[str, Any] | None:
-    """Return what the card beside a driver's module says; None if it has none."""
-    import tomllib
-    from importlib.resources import files
-    from sys import modules
+def _capability(driver: str) -> dict[str, Any] | None:
+    """Return what all instruments of a driver can do; None where only the instrument knows."""
+    from dataclasses import asdict, is_dataclass
 
+    from qnoded.errors import QnodedError
     from qnoded.instruments.registry import find
 
-    package = modules[find(driver).__module__].__package__
-    card = files(package or "") / "card.toml"
-    if not package or not card.is_file():
+    try:
+        capability = getattr(find(driver), "capability", None)
+    except QnodedError:
         return None
-    return tomllib.loads(card.read_text(encoding="utf-8"))
+    if not is_dataclass(capability) or isinstance(capability, type):
+        return None
+    return {
+        name: value if isinstance(value, int | float | str) else str(value)
+        for name, value in asdict(capability).items()
+    }
 
 
 def _test(driver: str, file: Path | None, *, as_json: bool) -> int:

@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--node", choices=("alice", "bob"), help="whose instrument it is in the world")
     parser.add_argument(
         "--role",
-        choices=("tagger", "laser", "polarization", "power-meter"),
+        choices=("tagger", "laser", "polarization", "power-meter", "attenuator", "detector-supply", "oven"),
         help="what it has to be there, as a check; each instrument plays one role",
     )
     parser.add_argument(

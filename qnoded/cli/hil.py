@@ -7,6 +7,7 @@
   qnoded hil guard hil/bench.toml -- qnoded run --config alice.toml
   qnoded hil record hil/bench.toml laser --out recordings
   qnoded hil run hil/bench.toml --backend replay --recordings recordings
+  qnoded hil run hil/bench.toml --backend shadow          the real bench, its emulators compared with it
 
 Exit codes: 0 all well, 1 a test failed or none could run, 2 wrong use, 3 an instrument is not there or not confirmed.
 """
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 SUITE: Final = "qnoded.hil.suite"
 LEVELS: Final = range(5)
 DEFAULT_MIN: Final = 30.0
-BACKENDS: Final = ("emulated", "replay", "real")
+BACKENDS: Final = ("emulated", "replay", "real", "shadow")
 EXIT_NO: Final = 1
 EXIT_UNCONFIRMED: Final = 3
 
@@ -52,7 +53,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     guard = verbs.add_parser("guard", help="run a command that holds the rig's instruments under a guard")
     _rig(guard)
     guard.add_argument("--ledger", metavar="FILE", type=Path, default=Path("ledger.jsonl"), help="default: %(default)s")
-    guard.add_argument("words", metavar="-- COMMAND", nargs=argparse.REMAINDER, help="such as qnoded run --config FILE")
+    # The rest, but not before the command has begun: REMAINDER would take options that stand after the rig.
+    guard.add_argument("words", metavar="-- COMMAND", nargs=argparse.PARSER, help="such as qnoded run --config FILE")
     record = verbs.add_parser("record", help="record a session with a real instrument, for --backend replay")
     _rig(record)
     record.add_argument("device", metavar="DEVICE")
@@ -176,31 +178,29 @@ def _acknowledge(rig: Rig, args: argparse.Namespace) -> int:
 
 
 def _guard(rig: Rig, args: argparse.Namespace) -> int:
-    import json
-    import subprocess
     import sys
-    import tempfile
-    from contextlib import suppress
 
     from qnoded.errors import UsageError
+    from qnoded.hil.arming import quarantine_unconfirmed
     from qnoded.hil.guard import Plan
+    from qnoded.hil.guarding import read_ledger, run_guarded
 
     command = args.words[1:] if args.words[:1] == ["--"] else args.words
-    if not command:
-        problem = "name the command that holds the instruments, after two dashes: -- qnoded run --config FILE"
-        raise UsageError(problem)
+    ledger: Path = args.ledger.absolute()
+    try:
+        ledger.open("a").close()
+    except OSError as error:
+        problem = f"--ledger {args.ledger}: {error.strerror}; name a file that can be written"
+        raise UsageError(problem) from None
+    before = len(read_ledger(ledger))
     targets = tuple(target for one in rig.devices.values() for target in one.targets())
-    plan = Plan(targets, rig.settings.guard.silence_s, rig.settings.guard.patience_s, args.ledger.absolute())
-    with tempfile.TemporaryDirectory(prefix="qnoded-rig-") as folder:
-        file = Path(folder) / "guard.json"
-        file.write_text(json.dumps(plan.document()), encoding="utf-8")
-        words = [sys.executable, "-m", "qnoded.hil.guard", str(file), "--", *command]
-        # Its standard input is the lease: it ends with this process, however this one ends.
-        with subprocess.Popen(words, stdin=subprocess.PIPE) as guard:  # noqa: S603 - the words are the caller's own
-            # The guard hears Ctrl-C as well, and ends in order: it is only waited for.
-            while True:
-                with suppress(KeyboardInterrupt):
-                    return guard.wait()
+    code = run_guarded(Plan(targets, rig.settings.guard.silence_s, rig.settings.guard.patience_s, ledger), command)
+    for name in quarantine_unconfirmed(rig, read_ledger(ledger)[before:], "guard"):
+        print(f"{name}: NOT CONFIRMED SAFE, see {args.ledger}; it is in quarantine", file=sys.stderr)
+    if code < 0:
+        print(f"the guard was killed; its work was done in its place, see {args.ledger}", file=sys.stderr)
+        return EXIT_UNCONFIRMED
+    return code
 
 
 def _record(rig: Rig, args: argparse.Namespace) -> int:

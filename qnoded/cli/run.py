@@ -33,12 +33,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run until a signal comes; return 0."""
     import asyncio
+    import gc
     import os
 
+    # All of it stays: to look for garbage in it again and again takes a tenth of the time until the node is ready.
+    gc.disable()
     from qnoded.node.daemon import Daemon
     from qnoded.node.logs import start_logging
     from qnoded.node_settings import load_node
 
+    gc.freeze()
+    gc.enable()
     start_logging(os.environ)
     settings = load_node(args.config)
 
@@ -63,9 +68,16 @@ def _stop_on_signals(daemon: Daemon) -> None:
         daemon.stop(name)
         loop.call_later(LONGEST_STOP_S, os._exit, EXIT_STUCK)
 
+    def ignore(name: str) -> None:
+        daemon.tell("warning", "node", f"{name} means nothing to this daemon; it ends on SIGTERM")
+
     # A terminal that is closed says SIGHUP.
-    for one in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for one in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         loop.add_signal_handler(one, stop, one.name)
+    # Each would end the process on the spot, without a goodbye. Some tools say them to have a log reopened.
+    for name in ("SIGUSR1", "SIGUSR2", "SIGALRM", "SIGVTALRM", "SIGPROF", "SIGIO", "SIGPWR"):
+        if (found := getattr(signal, name, None)) is not None:
+            loop.add_signal_handler(found, ignore, name)
 
 
 def _leave_what_hangs() -> None:

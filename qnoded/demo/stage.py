@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import tomllib
 from dataclasses import dataclass
@@ -15,9 +16,10 @@ from qnoded.demo.seam import TURN_PS, WINDOW_PS, Emulator, Seam, at_bytes, with_
 from qnoded.errors import DependencyMissing
 from qnoded.node.curve import make_keys
 from qnoded.node.delivery import demo_pki
-from qnoded.node.keys.secret_files import SEALING_KEY_BYTES, new_secret
+from qnoded.node.keys.secret_files import SEALING_KEY_BYTES, new_secret, write_secret
 from qnoded.places import CONTROL_SOCKET
 from qnoded.records import SIDES
+from qnoded.secret import Secret
 
 CHSH_EVERY_EPOCHS: Final = 45
 """An interlude each 25 s, so that a visitor of one minute sees two."""
@@ -101,8 +103,10 @@ def set_up(folder: Path, world_address: str, listen_port: int, connect_port: int
     for side in SIDES:
         make_keys(keys, side)
         new_secret(keys / f"{side}.kek", SEALING_KEY_BYTES)
-    first_secret = keys / "alice-bob.secret"
-    new_secret(first_secret, FIRST_SECRET_BYTES)
+    with Secret(os.urandom(FIRST_SECRET_BYTES)) as shared:
+        for side in SIDES:
+            # One each: a node deletes its own once it has begun with it.
+            write_secret(keys / f"{side}.first_secret", shared)
     pki = folder / "pki"
     demo_pki.make(pki, (f"kme-{side}" for side in SIDES), (f"sae-{side}" for side in SIDES))
     links: dict[str, dict[str, str]] = {
@@ -124,7 +128,7 @@ def set_up(folder: Path, world_address: str, listen_port: int, connect_port: int
         link.pop("connect", None)
         link |= links[side]
         link |= {"secret_key": str(keys / f"{side}.key_secret"), "peer_key": str(keys / f"{peer}.key")}
-        link["first_secret"] = str(first_secret)
+        link["first_secret"] = str(keys / f"{side}.first_secret")
         link["terms"] = link.get("terms", {}) | {
             "chsh_every_epochs": CHSH_EVERY_EPOCHS,
             "block_bits": BLOCK_BITS,

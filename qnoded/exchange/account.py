@@ -6,8 +6,8 @@
 
 holds at each end at every moment of a session, and nothing is open once the session has ended, whatever ended it. The
 revealer sees the epochs that its acquisition finishes, one after the other; the matcher sees the same ones as they are
-told, and when the session ends those of which it was told nothing. What becomes of sifted epochs afterwards is counted
-by blocks: in a ``BlockSifted``, or in an ``EpochWithdrawn``.
+told, and those of which it is told nothing once they have been over for long, or when the session ends. What becomes of
+sifted epochs afterwards is counted by blocks: in a ``BlockSifted``, or in an ``EpochWithdrawn``.
 """
 
 from __future__ import annotations
@@ -20,29 +20,22 @@ class Account:
     """Of one end in one session."""
 
     def __init__(self) -> None:
-        self.seen = 0
-        self._open: dict[int, None] = {}
-        """In the order in which they were seen."""
-
-    @property
-    def open(self) -> tuple[int, ...]:
+        self._open: set[int] = set()
         """Epochs that are neither sifted nor measured nor discarded yet."""
-        return tuple(self._open)
 
     def see(self, epoch: int) -> None:
         """Take an epoch on; the caller has not seen it before."""
-        self.seen += 1
-        self._open[epoch] = None
+        self._open.add(epoch)
 
     def gives(self, report: EpochSifted | ServiceMeasured) -> Script[None]:
         """Tell what an open epoch has given."""
-        del self._open[report.epoch]
+        self._open.remove(report.epoch)
         yield from emit(report)
 
     def discard(self, epoch: int, reason: Reason, numbers: str = "") -> Script[None]:
         """Tell that an open epoch gives nothing; one that is not open any more is counted already."""
         if epoch in self._open:
-            del self._open[epoch]
+            self._open.remove(epoch)
             yield from emit(EpochDiscarded(epoch, reason, numbers or reason.value))
 
     def close(self, why: str) -> Script[None]:

@@ -11,8 +11,13 @@ A ledger from a signed exchange is ``FRESH`` until a seal of the peer was found 
 cut after bob had written and before alice had is simply made again. One from a secret file is never ``FRESH``: nothing
 but its operator's word puts computational secrecy in its place.
 
+Nor does a session go on where an end has heard more than the other says it ever sent: a copy of a key store was put
+back, and would use its key for authentication a second time.
+
 Thereafter alice renews the agreement that hybrid keys are made with. Its numbers go up and are never used for two
-secrets: bob writes each number once, and alice takes one that is above all that either end has shown.
+secrets: bob writes each number once, and alice takes one that is above all that either end has shown. What is shown is
+under no seal, so a number that is far ahead ends the session, and bob believes that alice has an agreement only if she
+shows what nobody makes without it.
 """
 
 from __future__ import annotations
@@ -23,7 +28,7 @@ from typing import Annotated, Final, Protocol
 
 from qnoded.errors import LedgersDiffer
 from qnoded.exchange import bootstrapping
-from qnoded.exchange.bootstrapping import FIRST_SECRET, Hello, Occasion, Randomness, Signers
+from qnoded.exchange.bootstrapping import FIRST_SECRET, LARGEST_NUMBER, Hello, Occasion, Randomness, Signers
 from qnoded.exchange.effects import Script, compute, demand, receive, send
 from qnoded.exchange.limits import Between, Exactly
 from qnoded.exchange.messages import Message
@@ -33,6 +38,11 @@ from qnoded.secret import Secret
 NAME_BYTES: Final = 16
 NO_NAME: Final = bytes(NAME_BYTES)
 NO_AGREEMENT: Final = 0
+PROOF_BYTES: Final = 16
+NO_PROOF: Final = bytes(PROOF_BYTES)
+MOST_LEAD: Final = 200
+"""Agreements that an end may be ahead: each one that failed at alice's disk after it was written at bob's is one. Fewer
+than the numbers that names of keys tell apart."""
 
 
 class LedgerState(Enum):
@@ -55,8 +65,14 @@ class LedgerShown(Message):
     name: Annotated[bytes, Exactly(NAME_BYTES)]
     """Equal at both ends if they have one ledger; ``NO_NAME`` without one."""
     state: LedgerState
-    agreement: Annotated[int, Between(NO_AGREEMENT, bootstrapping.LARGEST_NUMBER)]
+    agreement: Annotated[int, Between(NO_AGREEMENT, LARGEST_NUMBER)]
     """Number of the newest agreement."""
+    proof: Annotated[bytes, Exactly(PROOF_BYTES)]
+    """Made with it, for this end's role; ``NO_PROOF`` without one."""
+    sent: Annotated[int, Between(0, LARGEST_NUMBER)]
+    """Bytes for authentication that were used, or skipped, for what this end said under this ledger."""
+    heard: Annotated[int, Between(0, LARGEST_NUMBER)]
+    """And for what it heard."""
 
 
 class Ledger(Protocol):
@@ -73,6 +89,9 @@ class Ledger(Protocol):
 
     def share(self, number: int) -> None:
         """Let keys be made with agreements up to this one: the peer has them too."""
+
+    def share_proven(self, theirs: LedgerShown) -> None:
+        """Let keys be made with agreements up to the peer's newest, if what it shows was made with the same here."""
 
 
 def begin(
@@ -91,7 +110,7 @@ def begin(
     Raises
     ------
     LedgersDiffer
-        If the ends have not one ledger, and no signed exchange may make one.
+        If the ends have not one ledger, and no signed exchange may make one; or if a key store is an older copy.
     AuthenticationFailed
         If whoever answers is not the peer.
     """
@@ -99,16 +118,21 @@ def begin(
     yield from send(mine)
     theirs = yield from receive(LedgerShown)
     if mine.name == theirs.name != NO_NAME and LedgerState.LOST not in (mine.state, theirs.state):
-        yield from compute(ledger.share, min(mine.agreement, theirs.agreement))
+        _demand_no_older_copy(mine, theirs)
+        ahead = theirs.agreement - mine.agreement
+        demand(ahead <= MOST_LEAD, f"the peer shows {ahead} agreements more than there are here; somebody changed it")
+        yield from compute(ledger.share_proven, theirs)
         return max(mine.agreement, theirs.agreement)
     if not (mine.state in OPEN and theirs.state in OPEN):
         where = " and ".join(
             place for place, shown in (("here", mine), ("at the peer", theirs)) if shown.state not in OPEN
         )
         remedy = f"find out why, then declare the one {where} lost: qnodectl enrol"
+        if signers is None:
+            remedy += "; then one first_secret for both nodes, which an end that has begun with it keeps, and a restart"
         raise LedgersDiffer(mine.state.value, theirs.state.value, remedy)
     if signers is None:
-        remedy = "give both nodes one new first_secret, or pin identities (docs/keys.md, first secret)"
+        remedy = "give both nodes one new first_secret and restart them, or pin identities (docs/keys.md, first secret)"
         raise LedgersDiffer(mine.state.value, theirs.state.value, remedy)
     if side == SIDES[0]:
         yield from bootstrapping.alice(occasion, signers, randomness, ledger.enrol)
@@ -117,6 +141,16 @@ def begin(
         demand(hello.number == FIRST_SECRET, f"alice says hello for agreement {hello.number} before there is a ledger")
         yield from bootstrapping.bob(hello, occasion, signers, randomness, ledger.enrol)
     return NO_AGREEMENT
+
+
+def _demand_no_older_copy(mine: LedgerShown, theirs: LedgerShown) -> None:
+    for where, sent, heard in (("here", mine.sent, theirs.heard), ("at the peer", theirs.sent, mine.heard)):
+        if heard > sent:
+            remedy = (
+                f"the key store {where} is an older copy: it sealed with {sent} bytes of key, {heard} were heard; "
+                "its key must not be used again, so begin the link anew (docs/keys.md)"
+            )
+            raise LedgersDiffer(mine.state.value, theirs.state.value, remedy)
 
 
 def renew(occasion: Occasion, ledger: Ledger, signers: Signers, randomness: Randomness) -> Script[None]:

@@ -5,7 +5,7 @@ Wegman-Carter tag and names the key it was made with. Frames may travel and be w
 that the security proof needs may be concluded before it. Hence one seal per block suffices where key is scarce, and
 one per message is possible.
 
-A session begins with a seal in each direction. It shows that the peer is the one with the key, that it is here now (the
+The first seal of a session in each direction shows that the peer is the one with the key, that it is here now (the
 session's name holds a fresh number of either end), and which hash keys the session uses.
 
 Two hashes follow each other: every frame to 16 bytes at once, then all those and the seal's own numbers to the tag.

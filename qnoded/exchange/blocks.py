@@ -2,7 +2,8 @@
 
 The two ends may differ by the epochs that were in flight when a session ended. So alice names the epochs of a block,
 bob says which of them he does not hold, and only a block without such epochs is closed; what one end holds alone is
-thrown away and counted. A proposal is repeated after a reconnect until it is answered; answering it twice does no harm.
+thrown away and counted. Where the link makes keys, epochs of an ended session are thrown away. Elsewhere they wait, and
+a proposal is repeated after a reconnect until it is answered; answering it twice does no harm.
 """
 
 from __future__ import annotations
@@ -22,15 +23,27 @@ from qnoded.records import SiftedEpoch
 MOST_BITS_HELD: Final = 1 << 26
 """Sifted bits that wait, 128 MB with their bases: beyond it the oldest epochs go, since nobody settles them."""
 
+PATIENCE_EPOCHS: Final = 6548
+"""An hour of epochs: on a slow link keys come about as often, though longer blocks would give some more."""
+
 Key = tuple[str, int]
 """Stream of the revealer, whose clock counts the epochs, and epoch."""
 
 
 class Shelf:
-    """Sifted epochs of one end that no block has taken yet; lives as long as the link, across sessions."""
+    """Sifted epochs of one end that no block has taken yet; lives as long as the link, also where sessions end.
 
-    def __init__(self, block_bits: int) -> None:
+    Parameters
+    ----------
+    block_bits
+        Sifted bits at which a block is closed.
+    worth_bits
+        And at which it is closed once it has gathered for ``PATIENCE_EPOCHS``; None: patience has no end.
+    """
+
+    def __init__(self, block_bits: int, worth_bits: int | None = None) -> None:
         self._block_bits = block_bits
+        self._worth_bits = block_bits if worth_bits is None else worth_bits
         self._held: dict[Key, EpochSifted] = {}
         self._proposed: BlockProposed | None = None
         self._closed: BlockProposed | None = None
@@ -56,7 +69,7 @@ class Shelf:
         return self._thrown_away(oldest, Reason.OVERLOAD, "no block took it")
 
     def proposal(self, stream: str) -> BlockProposed | None:
-        """Return alice's next proposal, or None while too few bits are there or one is not answered yet."""
+        """Return alice's next proposal, or None while a block is neither full nor old, or one is not answered yet."""
         if self._proposed is not None:
             return None
         chosen, bits = [], 0
@@ -66,7 +79,9 @@ class Shelf:
                 # Test bits included: where a block ends must not depend on which of its bits were chosen as tests, or
                 # they would be no uniformly random sample of it.
                 bits += epoch.coincidences
-        if bits < self._block_bits:
+        # Nor must it depend on their errors: epochs and coincidences alone decide.
+        patient = not chosen or chosen[-1][1] - chosen[0][1] < PATIENCE_EPOCHS
+        if bits < (self._block_bits if patient else self._worth_bits):
             return None
         numbers = np.array([number for _, number in chosen], np.int64)
         self._proposed = BlockProposed(self._next_block, stream, numbers, self._digest(self._next_block, chosen))
@@ -131,6 +146,11 @@ class Shelf:
         old = [place for place in self._held if place[0] != stream and place not in waiting]
         return self._thrown_away(old, Reason.PEER_LOST, "the tagger's clock has started anew before a block was full")
 
+    def forget_all(self) -> list[EpochWithdrawn]:
+        """Throw away all that no block has taken, a proposal included: its session has ended."""
+        self._proposed = None
+        return self._thrown_away(list(self._held), Reason.PEER_LOST, "its session ended before a block was full")
+
     def _digest(self, block: int, places: list[Key]) -> bytes:
         return public_digest(block, places[0][0], [self._held[place] for place in places])
 
@@ -157,8 +177,8 @@ class Shelf:
 def public_digest(block: int, stream: str, epochs: Iterable[EpochSifted]) -> bytes:
     """Return the SHA-256 of what is public of a block: number, epochs, and all that their digests cover.
 
-    Where the link makes keys it travels under the seal of the session that distils the block, and so vouches for epochs
-    of earlier sessions, of which nothing was sealed.
+    It finds what the two ends hold differently; that it was the peer who said so, the seals of the session show, in
+    which all of a block was said where the link makes keys.
     """
     digest = hashlib.sha256(f"{block} {stream} ".encode())
     for epoch in epochs:

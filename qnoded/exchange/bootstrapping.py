@@ -11,7 +11,7 @@ authentication must rest on no assumption at any time begins with a secret file 
     bob -> alice   Reply    his fresh key, a ciphertext for hers, his signature over all of it
     alice -> bob   Finish   her signature over all of it
     bob -> alice   Done     a hash under the new secret: he has it on disk
-    alice -> bob   Kept     so has she
+    alice -> bob   Kept     another hash under it: so has she
 
 Each end writes the secret down before it says so. So whatever is killed or cut when, alice never has what bob has not;
 bob may have what alice has not, and uses none of it before ``Kept``, or until the next session has shown it
@@ -122,6 +122,10 @@ class Kept(Message):
     """Alice to bob: both have it on disk."""
 
     number: Annotated[int, Between(FIRST_SECRET, LARGEST_NUMBER)]
+    confirmation: Annotated[bytes, Exactly(CONFIRMATION_BYTES)]
+
+    def __post_init__(self) -> None:
+        _demand_bytes("confirmation", self.confirmation, CONFIRMATION_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +133,8 @@ class Refused(Message):
     """Both ways: the sender gives the exchange up."""
 
     reason: Annotated[str, Most(LONGEST_REASON)]
+    mistrusts: bool
+    """True if the sender takes the other end for a stranger; else another session may do better."""
 
 
 class Identity:
@@ -225,7 +231,7 @@ def _alice(occasion: Occasion, signers: Signers, randomness: Randomness, keep: K
     said = _said(occasion, signers.identity.public, signers.peer, hello, reply)
     _demand_signed(signers.peer, b"bob", said, reply.signature)
     shared = _x25519(x25519, reply.x25519) + kem.decapsulate(reply.ciphertext)
-    secret, confirmation = _derived(shared, said, occasion.size_bytes)
+    secret, confirmation, kept = _derived(shared, said, occasion.size_bytes)
     signature = yield from compute(signers.identity.sign, _signed_text(b"alice", said))
     yield from send(Finish(signature))
     done = yield from _heard(Done)
@@ -233,7 +239,7 @@ def _alice(occasion: Occasion, signers: Signers, randomness: Randomness, keep: K
         problem = "bob confirmed another secret than was agreed on; somebody is between the nodes"
         raise AuthenticationFailed(problem)
     yield from _kept(secret, keep)
-    yield from send(Kept(occasion.number))
+    yield from send(Kept(occasion.number, kept))
 
 
 def _bob(hello: Hello, occasion: Occasion, signers: Signers, randomness: Randomness, keep: Keep) -> Script[None]:
@@ -250,14 +256,17 @@ def _bob(hello: Hello, occasion: Occasion, signers: Signers, randomness: Randomn
     said = _said(occasion, signers.peer, signers.identity.public, hello, unsigned)
     signature = yield from compute(signers.identity.sign, _signed_text(b"bob", said))
     shared = _x25519(x25519, hello.x25519) + shared_kem
-    secret, confirmation = _derived(shared, said, occasion.size_bytes)
+    secret, confirmation, kept = _derived(shared, said, occasion.size_bytes)
     yield from send(replace(unsigned, signature=signature))
     finish = yield from _heard(Finish)
     _demand_signed(signers.peer, b"alice", said, finish.signature)
     yield from _kept(secret, keep)
     yield from send(Done(confirmation))
-    kept = yield from _heard(Kept)
-    demand(kept.number == occasion.number, f"alice kept {kept.number}, {occasion.number} was agreed on; begin anew")
+    told = yield from _heard(Kept)
+    demand(told.number == occasion.number, f"alice kept {told.number}, {occasion.number} was agreed on; begin anew")
+    if not hmac.compare_digest(told.confirmation, kept):
+        problem = "alice confirmed another secret than was agreed on; somebody is between the nodes"
+        raise AuthenticationFailed(problem)
 
 
 def _kept(secret: Secret, keep: Keep) -> Script[None]:
@@ -271,14 +280,20 @@ def _naming_failure(script: Script[None]) -> Script[None]:
     try:
         yield from script
     except _PeerRefused as error:
-        raise AuthenticationFailed(str(error)) from None
+        raise (AuthenticationFailed if error.mistrusts else RemoteProtocolError)(str(error)) from None
     except (ConfigError, KeyStoreError, RemoteProtocolError) as error:
-        yield from send(Refused(_cut(str(error))))
+        # What a store says may name its files, which are nobody else's business.
+        reason = "its key store fails" if isinstance(error, KeyStoreError) else _cut(str(error))
+        yield from send(Refused(reason, isinstance(error, AuthenticationFailed)))
         raise
 
 
 class _PeerRefused(Exception):
     """The peer has given up; it knows why."""
+
+    def __init__(self, problem: str, *, mistrusts: bool) -> None:
+        super().__init__(problem)
+        self.mistrusts = mistrusts
 
 
 def _cut(text: str) -> str:
@@ -291,7 +306,7 @@ def _heard(expected: type[M]) -> Script[M]:
     message = yield from arrival()
     if isinstance(message, Refused):
         problem = f"the peer gives up the signed exchange: {message.reason}"
-        raise _PeerRefused(problem)
+        raise _PeerRefused(problem, mistrusts=message.mistrusts)
     if not isinstance(message, expected):
         problem = f"{type(message).__name__} arrived where {expected.__name__} is due; both ends must run one version"
         raise RemoteProtocolError(problem)
@@ -334,11 +349,11 @@ def _x25519(own: X25519PrivateKey, theirs: bytes) -> bytes:
         raise AuthenticationFailed(problem) from None
 
 
-def _derived(shared: bytes, said: bytes, size_bytes: int) -> tuple[Secret, bytes]:
-    """Return the secret, and what bob shows to prove that he has it."""
-    length = CONFIRMATION_BYTES + size_bytes
-    derived = HKDF(SHA384(), length, salt=None, info=_LABEL + b" secret\0" + said).derive(shared)
-    return Secret(memoryview(derived)[CONFIRMATION_BYTES:]), derived[:CONFIRMATION_BYTES]
+def _derived(shared: bytes, said: bytes, size_bytes: int) -> tuple[Secret, bytes, bytes]:
+    """Return the secret, and what bob and alice show to prove that they have it."""
+    stop = CONFIRMATION_BYTES + size_bytes
+    derived = HKDF(SHA384(), stop + CONFIRMATION_BYTES, salt=None, info=_LABEL + b" secret\0" + said).derive(shared)
+    return Secret(memoryview(derived)[CONFIRMATION_BYTES:stop]), derived[:CONFIRMATION_BYTES], derived[stop:]
 
 
 def _demand_bytes(what: str, content: bytes, length: int) -> None:

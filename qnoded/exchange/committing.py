@@ -5,10 +5,14 @@ servable (SETTLED) once she knows that bob has it too, bob once he knows that al
 crash or a broken connection is decided by ``recover`` at the start of the next session, the same way at both ends:
 
     at alice      at bob        verdict
-    PREPARED      PREPARED      settled: both have it
+    PREPARED      PREPARED      abandoned: no seal ever told alice that bob heard what she said
     SETTLED       PREPARED      settled: alice may have served it already
     PREPARED      nothing       abandoned: bob never said that he has it
     nothing       PREPARED      abandoned: alice crashed before hers was on disk, or abandoned it
+
+So a block is settled only if its own session's seals covered all that was said for it, both ways. Alice settles
+at once when the seal behind ``Held`` was found right; a block that is still PREPARED at her end has had none, and bob,
+who waits for her, has served nothing of it.
 
 Before anything is written the ends compare a hash of the key under a one-time mask that is cut off the key itself, so
 that the comparison tells nobody anything. It guards against faults of memory and of programs; that the key is the same
@@ -271,15 +275,11 @@ def recover_alice(book: Book) -> Script[Recovered]:
     """Decide what a crash left open, at alice's end; before the session's first commit."""
     theirs = (yield from receive(OpenBlocks)).blocks
     mine = yield from compute(book.prepared)
-    settled = tuple(block for block in mine if block in theirs)
-    abandoned = tuple(block for block in mine if block not in theirs)
-    for block in settled:
-        yield from compute(book.settle, block)
-    for block in abandoned:
+    for block in mine:
         yield from compute(book.abandon, block)
     verdicts = yield from compute(lambda: tuple(block for block in theirs if book.is_settled(block)))
     yield from send(Verdicts(verdicts))
-    return Recovered(settled, abandoned)
+    return Recovered((), tuple(mine))
 
 
 def recover_bob(book: Book) -> Script[Recovered]:

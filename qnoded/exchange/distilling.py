@@ -9,10 +9,11 @@ A live link has compared its test bits already when a block is closed: ``alice_t
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -22,6 +23,7 @@ from qnoded.exchange.messages import SEED_BYTES
 from qnoded.exchange.sampling import Randomness, Sampled
 from qnoded.records import U8
 from qnoded.secret import Secret
+from qnoded.stages.key_length.bases import uneven
 from qnoded.stages.key_length.block import KeyLength, SiftedCounts, block_key_length
 from qnoded.stages.key_length.budget import SecurityBudget
 from qnoded.stages.reconciliation.reconciled import LeakCount, Outcome, ReconciledBlock
@@ -29,6 +31,10 @@ from qnoded.stages.verification import SEED_BYTES as VERIFICATION_SEED_BYTES
 from qnoded.stages.verification import shortest_digest
 
 Mapper = Callable[..., Iterable[Any]]
+
+CHANCE_APART: Final = 1e-10
+"""With this probability at most a block is discarded although its test bits are a random sample. It costs blocks, never
+secrecy, and so is no part of a budget: what is discarded follows from public numbers."""
 
 
 class DiscardReason(Enum):
@@ -38,6 +44,8 @@ class DiscardReason(Enum):
     NOT_CORRECTED = "reconciliation disclosed more than the block holds before it ended"
     NOT_EQUAL = "the verification hashes differ"
     NO_LENGTH = "the bound on the key's length is not positive"
+    BASES_UNEVEN = "a basis has too large a share of the bits"
+    TESTS_APART = "more errors were corrected than the test bits tell of"
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +170,7 @@ def alice_tested(
     accounts = _accounts(sampled, reconciled, agreement)
     yield from emit(accounts)
     with reconciled.block as block:
-        judged = _judge(accounts, reconciled.outcome, agreement, equal=equal)
+        judged = _judge(accounts, reconciled.outcome, agreement, sampled.basis_bits, equal=equal)
         if isinstance(judged, Discard):
             return judged
         key = yield from amplifying.alice(block, reconciled.block_bits, judged.bits, randomness, over=over)
@@ -182,7 +190,7 @@ def bob_tested(sampled: Sampled, agreement: Agreement, *, over: Mapper = map) ->
     accounts = _accounts(sampled, reconciled, agreement)
     yield from emit(accounts)
     with reconciled.block as block:
-        judged = _judge(accounts, reconciled.outcome, agreement, equal=equal)
+        judged = _judge(accounts, reconciled.outcome, agreement, sampled.basis_bits, equal=equal)
         if isinstance(judged, Discard):
             return judged
         key = yield from amplifying.bob(block, reconciled.block_bits, judged.bits, over=over)
@@ -210,6 +218,9 @@ def _refused(sampled: Sampled, agreement: Agreement) -> Discard | None:
             f"{agreement.qber_limit:.1%} may be: check polarization and fibres; without a cause suspect an eavesdropper"
         )
         return Discard(DiscardReason.QBER_LIMIT, advice, accounts, None)
+    if sampled.basis_bits and (unevenness := uneven(sampled.basis_bits)):
+        advice = f"{unevenness}: check splitters, polarization and detectors; without a cause suspect an eavesdropper"
+        return Discard(DiscardReason.BASES_UNEVEN, advice, accounts, None)
     return None
 
 
@@ -226,7 +237,20 @@ def _accounts(sampled: Sampled, reconciled: ReconciledBlock, agreement: Agreemen
     )
 
 
-def _judge(accounts: Accounts, outcome: Outcome, agreement: Agreement, *, equal: bool) -> KeyLength | Discard:
+def most_errors(block_bits: int, test_bits: int, test_errors: int) -> float:
+    """Return how many errors the key bits have at most if the test bits are a random sample, but for ``CHANCE_APART``.
+
+    Serfling's bound, as the key's length has it: exp(-2 nu^2 n k^2 / ((n + k)(k + 1))) is the probability that a rate
+    of errors outside of the sample is more than nu above that of the sample.
+    """
+    n, k = block_bits, test_bits
+    nu = math.sqrt(-math.log(CHANCE_APART) * (n + k) * (k + 1) / (2 * n * k * k))
+    return n * (test_errors / k + nu)
+
+
+def _judge(
+    accounts: Accounts, outcome: Outcome, agreement: Agreement, basis_bits: tuple[int, ...], *, equal: bool
+) -> KeyLength | Discard:
     """Return the length of the key, or why there is none."""
     rate = f"{accounts.test_errors} of {accounts.test_bits:,} test bits are wrong"
     if outcome is Outcome.GIVEN_UP:
@@ -238,7 +262,16 @@ def _judge(accounts: Accounts, outcome: Outcome, agreement: Agreement, *, equal:
             "go on, and look at the channel if it happens again"
         )
         return Discard(DiscardReason.NOT_EQUAL, advice, accounts, None)
-    counts = SiftedCounts(accounts.block_bits, accounts.test_bits, accounts.test_errors, accounts.leaked_bits)
+    most = most_errors(accounts.block_bits, accounts.test_bits, accounts.test_errors)
+    if accounts.corrected_errors > most:
+        advice = (
+            f"{accounts.corrected_errors:,} of {accounts.block_bits:,} bits were corrected, {math.floor(most):,} at "
+            f"most fit the test bits ({rate}): they were no random sample; suspect an eavesdropper"
+        )
+        return Discard(DiscardReason.TESTS_APART, advice, accounts, None)
+    counts = SiftedCounts(
+        accounts.block_bits, accounts.test_bits, accounts.test_errors, accounts.leaked_bits, basis_bits
+    )
     length = block_key_length(counts, agreement.budget, tolerance=None)
     if length.bits == 0:
         return Discard(DiscardReason.NO_LENGTH, length.advice, accounts, length)

@@ -66,7 +66,7 @@ class Setup:
     detectors: tuple[int, int]
     """Number of the revealer's and of the matcher's."""
     dead_time: CommonDeadTime
-    """Of this end's clicks, if it reveals; goes on from epoch to epoch."""
+    """Of this end's clicks; goes on from epoch to epoch if it reveals."""
     choice_key: Secret
     """Decides between this end's clicks at once."""
     tick_ps: Fraction
@@ -305,7 +305,7 @@ def identify(
         return Identified(EpochRefused(number, Reason.SETTLING), tracked)
     if service:
         return Identified(_count(number, theirs, _in_link_time(mine, tracked, start_ps, stop_ps), setup, over), tracked)
-    single = _in_link_time(setup.one_each(mine), tracked, start_ps, stop_ps)
+    single = setup.dead_time.alone(_in_link_time(setup.one_each(mine), tracked, start_ps, stop_ps))
     coincident, accidentals = matching.match(theirs, single, setup.alphabet, setup.terms.window_ps, over)
     tests = matching.choose_tests(coincident.bits.size, setup.terms.test_share, randomness)
     test_bits = coincident.bits[tests]

@@ -5,18 +5,23 @@ Pure, and the same at both ends: what the terms and the public numbers of a bloc
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Final
 
 import numpy as np
 
 from qnoded.exchange.committing import CHECK_BYTES, BlockAccount
 from qnoded.exchange.distilling import Agreement, Discard, DistilledKey
+from qnoded.exchange.messages import Message, Parities
 from qnoded.exchange.reports import BlockSifted, NoKey
 from qnoded.exchange.sampling import Sampled
+from qnoded.exchange.syndromes import DisclosedBits, Syndromes
 from qnoded.exchange.terms import LinkTerms
 from qnoded.exchange.wire import CONVERSATIONS, FIRST_BLOCK
+from qnoded.records import SIDES
 from qnoded.secret import Secret
 from qnoded.stages.key_length.budget import SecurityBudget
+from qnoded.stages.sifting import bases
 
 KEY: Final = "key"
 """Outcome of a block that gave one, as the ledger has it."""
@@ -29,17 +34,21 @@ def conversation_of(block: int) -> int:
     return FIRST_BLOCK + block % (CONVERSATIONS - FIRST_BLOCK)
 
 
-def tested(block: BlockSifted) -> Sampled:
+def tested(block: BlockSifted, terms: LinkTerms) -> Sampled:
     """Return what is left of a block, and what its test bits said.
 
     The matcher chose each coincidence as a test with the same probability, by secret randomness and before anything of
     it was known, and where a block ends does not depend on that choice; so, given their number, the test bits are a
     uniformly random sample of the block's sifted bits.
     """
+    names = bases(*(terms.receiver(side) for side in SIDES))
+    tests = Counter({test.basis: test.bits for test in block.tests})
+    kept = np.bincount(block.sifted.basis, minlength=len(names)).tolist()
     return Sampled(
         np.ascontiguousarray(block.sifted.bits),
         sum(test.bits for test in block.tests),
         sum(test.errors for test in block.tests),
+        tuple(bits + tests[name] for name, bits in zip(names, kept, strict=True)),
     )
 
 
@@ -86,9 +95,11 @@ def account(block: BlockSifted, terms: LinkTerms, result: DistilledKey | Discard
     )
 
 
-def without_key(block: BlockSifted, terms: LinkTerms, outcome: str) -> BlockAccount:
+def without_key(
+    block: BlockSifted, terms: LinkTerms, outcome: str, *, leaked_bits: int = 0, corrected_errors: int = 0
+) -> BlockAccount:
     """Return what the ledger keeps of a block that was not distilled to its end: what it is, and what became of it."""
-    sampled = tested(block)
+    sampled = tested(block, terms)
     return BlockAccount(
         outcome=outcome,
         first_epoch=block.epochs[0],
@@ -97,8 +108,8 @@ def without_key(block: BlockSifted, terms: LinkTerms, outcome: str) -> BlockAcco
         sifted_bits=sampled.rest.size + sampled.test_bits,
         test_bits=sampled.test_bits,
         test_errors=sampled.test_errors,
-        corrected_errors=0,
-        leaked_bits=0,
+        corrected_errors=corrected_errors,
+        leaked_bits=leaked_bits,
         key_bits=0,
         eps_sec=terms.eps_sec,
         eps_cor=terms.eps_cor,
@@ -106,6 +117,18 @@ def without_key(block: BlockSifted, terms: LinkTerms, outcome: str) -> BlockAcco
         settings_digest=terms.digest().hex(),
         simulated=terms.simulation,
     )
+
+
+def disclosed_bits(message: Message) -> int:
+    """Return how many parities or bits of a block a message of reconciliation discloses; 0 for any other.
+
+    Parities that coins of alice's mask (LDPC codes) are counted with the others: more than what is told, never less.
+    """
+    if isinstance(message, Parities):
+        return message.parities.count
+    if isinstance(message, Syndromes):
+        return message.syndromes.count
+    return message.bits.count if isinstance(message, DisclosedBits) else 0
 
 
 def why_not(result: Discard) -> NoKey:

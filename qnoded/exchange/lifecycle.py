@@ -41,6 +41,7 @@ class Event(Enum):
     PEER_LOST = "nothing was heard for too long, or the peer said goodbye"
     PAUSE = "pause"
     RESUME = "resume"
+    ENROL = "the operator lets it begin anew"
     STOP = "stop"
 
 
@@ -72,6 +73,7 @@ TABLE: Final[dict[tuple[State, Event], State]] = {
     (State.GREETING, Event.SESSION_ENDED): State.GREETING,
     (State.PAUSED, Event.RESUME): State.ABSENT,
     (State.PAUSED, Event.STOP): State.STOPPED,
+    (State.STOPPED, Event.ENROL): State.ABSENT,
     **{(state, Event.SESSION_ENDED): State.GREETING for state in _SESSION},
     **{(state, Event.PEER_LOST): State.ABSENT for state in _TALKING},
     **{(state, Event.PAUSE): State.PAUSED for state in _ALIVE},

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from qnoded.errors import RemoteProtocolError
+from qnoded.exchange.block_worth import worth_bits
 from qnoded.exchange.blocks import Shelf
 from qnoded.exchange.effects import Script, emit, send
 from qnoded.exchange.greeting import Session
@@ -34,6 +35,8 @@ class LinkMemory:
     side: str
     shelf: Shelf
     interludes: Interludes
+    makes_keys: bool = False
+    """Then every epoch lives in one session, whose seals vouch for all that was said of it."""
     stream: str = ""
     """Of the revealer in the last session."""
     own_stream: str = ""
@@ -42,16 +45,23 @@ class LinkMemory:
     @classmethod
     def of(cls, terms: LinkTerms, side: str) -> LinkMemory:
         """Return the memory of a link that begins."""
-        return cls(side, Shelf(terms.block_bits), Interludes.of(terms, side))
+        worth = worth_bits(terms) if terms.makes_keys else None
+        return cls(side, Shelf(terms.block_bits, worth), Interludes.of(terms, side), terms.makes_keys)
 
     def begin(self, session: Session) -> Script[None]:
-        """Begin a session: what another clock counted is thrown away, what was not answered is asked again."""
+        """Begin a session: what another clock counted is thrown away, what was not answered is asked again.
+
+        Where keys are made nothing is left of the last session: it may have ended before a seal covered what was said,
+        so nobody knows who told of those epochs, nor who chose them by cutting the line.
+        """
         own_stream = session.stream_ids[SIDES.index(self.side)]
         self.interludes.begin(
             same_clock=session.revealed_stream == self.stream, same_own_clock=own_stream == self.own_stream
         )
         self.stream, self.own_stream = session.revealed_stream, own_stream
-        if self.side == ALICE:
+        if self.makes_keys:
+            yield from emit_all(self.shelf.forget_all())
+        elif self.side == ALICE:
             yield from emit_all(self.shelf.forget_other_streams(self.stream))
             unanswered = self.shelf.unanswered()
             if unanswered is not None:

@@ -227,7 +227,8 @@ class BlockGivenUp(Message):
 class Seal(Message):
     """Both ways: all that the sender has said about photons, blocks and keys until now is what it said.
 
-    The first message of a session in each direction, where the link makes keys; see ``authenticating``.
+    Behind each message from which a key may come to count, which waits for it (see ``authenticating``); a session that
+    makes no key has none.
     """
 
     seal: Annotated[bytes, Most(64)]

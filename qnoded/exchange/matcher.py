@@ -34,6 +34,9 @@ from qnoded.units import EPOCH_PS, seconds
 MOST_LAG: Final = 8
 """Epochs for which a search waits until this end's own data have come as far as the revealed ones."""
 
+MOST_UNHEARD: Final = MOST_IN_FLIGHT
+"""Epochs that may be over without a word of the revealer's, before the oldest is given up and counted."""
+
 
 class Matcher:
     """What the matcher knows, and what it does about each thing that arrives."""
@@ -54,9 +57,12 @@ class Matcher:
         self._search = ClockSearch(setup.terms, known)
         self._own = OwnEpochs()
         self._own_unheard = 0
-        """Own epochs that have come since anything was heard of the revealer's."""
+        """Own epochs that have come since the newest of the revealer's was heard of or given up."""
         self._state: ClockState | None = None
         self._newest: int | None = None
+        """Of the revealer's epochs, that was heard of."""
+        self._given_up: int | None = None
+        """Newest after it that was given up unheard."""
         self._gathered = 0
         """Epochs that came since the search began."""
         self._resolution_ps = FIRST_RESOLUTION_PS
@@ -67,6 +73,7 @@ class Matcher:
             self._own_unheard += self._own.add(arrived)
             self._memory.detected(arrived)
             yield from self._proceed()
+            yield from self._give_up_unheard()
             yield from self._move_controller()
         elif isinstance(arrived, (RevealedEpoch, ServiceRevealed)):
             yield from self._revealed(arrived)
@@ -84,18 +91,27 @@ class Matcher:
             self.account.see(number)
         yield from self.account.close(why)
 
+    def _give_up_unheard(self) -> Script[None]:
+        """Count what is over for so long that nobody waits for it any more; the end of a session finds few to count."""
+        for number in self._unheard()[:-MOST_UNHEARD]:
+            self.account.see(number)
+            yield from self.account.discard(number, Reason.PEER_LOST, f"{MOST_UNHEARD} epochs later it is unheard of")
+            if self._newest is not None:
+                self._given_up = number
+        self._own_unheard = min(self._own_unheard, MOST_UNHEARD)
+
     def _unheard(self) -> range:
         """Return the revealer's epochs that are over, by the clock, though nothing was heard of them."""
-        stop_ps = self._own.stop_ps
+        stop_ps, newest = self._own.stop_ps, self._newest if self._given_up is None else self._given_up
         if stop_ps is None:
             return range(0)
-        if self._state is not None:
+        if self._state is not None and newest is not None:
             now_ps = stop_ps - self._state.offset_ps
             after = (stop_ps - self._state.clock.offset_at(now_ps)) // EPOCH_PS
-            first = after - self._own_unheard if self._newest is None else self._newest + 1
-            return range(first, after)
+            # A revealer whose numbers begin far back does not make this end count what it has not seen pass.
+            return range(max(newest + 1, after - MOST_UNHEARD - self._own_unheard), after)
         # Without a lock nobody knows which they are, but how many.
-        first = stop_ps // EPOCH_PS - self._own_unheard if self._newest is None else self._newest + 1
+        first = stop_ps // EPOCH_PS - self._own_unheard if newest is None else newest + 1
         return range(first, first + self._own_unheard)
 
     def _revealed(self, revealed: RevealedEpoch | ServiceRevealed) -> Script[None]:
@@ -103,7 +119,9 @@ class Matcher:
             revealed.epoch == revealed.start_ps // EPOCH_PS and (self._newest is None or revealed.epoch > self._newest),
             f"epoch {revealed.epoch} from {revealed.start_ps} ps follows epoch {self._newest}; the order is broken",
         )
-        self._hear(revealed.epoch)
+        if not self._hear(revealed.epoch):
+            yield from self._refuse(revealed.epoch, Reason.LATE)
+            return
         self._gathered += 1
         self._waiting.append(revealed)
         while len(self._waiting) > MOST_IN_FLIGHT or self._bytes_waiting() > MOST_IN_FLIGHT_BYTES:
@@ -119,9 +137,14 @@ class Matcher:
             self._hear(number)
         yield from self.account.discard(number, at_peer(skipped.reason), f"the revealer: {skipped.reason.value}")
 
-    def _hear(self, number: int) -> None:
-        self._newest, self._own_unheard = number, 0
+    def _hear(self, number: int) -> bool:
+        """Take an epoch on that is heard of for the first time; return False if it was given up already."""
+        self._newest = number
+        if self._given_up is not None and number <= self._given_up:
+            return False
+        self._own_unheard, self._given_up = 0, None
         self.account.see(number)
+        return True
 
     def _confirmed(self, confirmation: Confirmation) -> Script[None]:
         told, number = self._told.pop(confirmation.epoch, None), confirmation.epoch

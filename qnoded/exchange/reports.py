@@ -186,6 +186,8 @@ class NoKey(Enum):
     NOT_CORRECTED = "errors could not be corrected"
     NOT_EQUAL = "the two ends' corrected blocks differ"
     NO_LENGTH = "no bits are left by the bound on the key's length"
+    BASES_UNEVEN = "a basis has too large a share of the bits"
+    TESTS_APART = "more errors were corrected than the test bits tell of"
     NOT_COMMITTED = "the two ends do not hold the same key"
     SESSION_ENDED = "the session ended while the block was in work"
     OVERLOAD = "too many blocks are in work"

@@ -14,6 +14,7 @@ from qnoded.exchange.live_messages import (
     EpochRefused,
     EpochSkipped,
     ResolutionWanted,
+    RevealedEpoch,
     ServiceCounted,
     ServiceRevealed,
 )
@@ -30,7 +31,7 @@ class Revealer:
     def __init__(self, setup: Setup, memory: LinkMemory, randomness: Randomness) -> None:
         self.account = Account()
         """Of the epochs of this end's clock."""
-        self._in_flight: dict[int, DetectionEpoch] = {}
+        self._in_flight: dict[int, Prepared] = {}
         """Revealed epochs that the matcher has not answered yet."""
         self._setup, self._memory, self._randomness = setup, memory, randomness
         self._resolution_ps = FIRST_RESOLUTION_PS
@@ -91,7 +92,7 @@ class Revealer:
         if not len(prepared.epoch):
             yield from self._skip(number, Reason.NO_CLICKS, "all clicks met others of this side and were left out")
             return
-        self._in_flight[number] = prepared.epoch
+        self._in_flight[number] = prepared
         yield from send(prepared.message)
         clicks, message = len(prepared.epoch), prepared.message
         rate_hz = clicks / seconds(message.duration_ps)
@@ -112,9 +113,15 @@ class Revealer:
             self._memory.interludes.planned_phase(told.epoch) is Phase.KEY,
             f"coincidences of epoch {told.epoch} arrived, which belongs to an interlude; the two ends' plans differ",
         )
-        epoch = self._answered(told.epoch)
-        if epoch is None:
+        prepared = self._answered(told.epoch)
+        if prepared is None:
             return
+        epoch, message = prepared.epoch, prepared.message
+        # What was told to everybody is never key, whatever became of the plan since.
+        demand(
+            isinstance(message, RevealedEpoch) and not message.settling,
+            f"coincidences of epoch {told.epoch} arrived, which was not revealed as key; the two ends' plans differ",
+        )
         demand(
             self._memory.interludes.stood(Phase.KEY, epoch.start_ps, epoch.stop_ps),
             f"coincidences of epoch {told.epoch} arrived, which was revealed for the clock alone; update the peer",
@@ -141,7 +148,7 @@ class Revealer:
         self.account.see(number)
         return number
 
-    def _answered(self, number: int) -> DetectionEpoch | None:
+    def _answered(self, number: int) -> Prepared | None:
         """Take an epoch out of flight; None for one that was given up meanwhile."""
         demand(
             self._newest is not None and number <= self._newest,
@@ -150,4 +157,5 @@ class Revealer:
         return self._in_flight.pop(number, None)
 
     def _bytes_in_flight(self) -> int:
-        return sum(epoch.tag_ps.nbytes + epoch.detector.nbytes for epoch in self._in_flight.values())
+        epochs = (prepared.epoch for prepared in self._in_flight.values())
+        return sum(epoch.tag_ps.nbytes + epoch.detector.nbytes for epoch in epochs)

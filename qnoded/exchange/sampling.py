@@ -31,6 +31,8 @@ class Sampled:
     """uint8[n], the bits outside the sample, in order; not secret yet."""
     test_bits: int
     test_errors: int
+    basis_bits: tuple[int, ...] = ()
+    """Sifted bits of each basis of the link, test bits included; empty where nobody knows them."""
 
 
 def alice(bits: U8, test_bits: int, randomness: Randomness) -> Script[Sampled]:

@@ -8,9 +8,11 @@ from __future__ import annotations
 import getpass
 import json
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Final
 
+from qnoded.hil.guard import NOT_SAFE
 from qnoded.hil.rig import Rig
 
 ARMED_FROM: Final = 3
@@ -62,6 +64,14 @@ def put_into_quarantine(rig: Rig, device: str, why: str) -> None:
     _write(rig, QUARANTINE, quarantined(rig) | {device: why})
 
 
+def quarantine_unconfirmed(rig: Rig, lines: Iterable[dict[str, Any]], who: str) -> list[str]:
+    """Put each device that a ledger's lines say is not confirmed safe into quarantine; return their names."""
+    found = {line["device"]: line["said"] for line in lines if line["what"] == NOT_SAFE}
+    for device, said in found.items():
+        put_into_quarantine(rig, device, f"{who}: {said}")
+    return list(found)
+
+
 def quarantined(rig: Rig) -> dict[str, str]:
     """Return the devices in quarantine, and why."""
     return {str(name): str(why) for name, why in _read(rig, QUARANTINE).items()}
@@ -91,9 +101,11 @@ def _read(rig: Rig, name: str) -> dict[str, Any]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError):
-        # A list that cannot be read says nothing good of any device.
-        return dict.fromkeys(rig.devices, f"{rig.state / name} cannot be read") if name == QUARANTINE else {}
-    return document if isinstance(document, dict) else {}
+        document = None
+    if isinstance(document, dict):
+        return document
+    # A list that cannot be read says nothing good of any device.
+    return dict.fromkeys(rig.devices, f"{rig.state / name} cannot be read") if name == QUARANTINE else {}
 
 
 def _boot() -> str:

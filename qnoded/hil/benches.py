@@ -22,17 +22,16 @@ from qnoded.instruments.protocols import DEADLINE_S, PowerMeter
 from qnoded.instruments.transport import read_address
 from qnoded.node.driver_call import bounded
 from qnoded.testing.emulation import Device, Emulation, Fault, FaultKind, find_device, on_tcp
+from qnoded.testing.emulation.afflictions import Interlocked
 from qnoded.testing.emulation.light import Shines
 from qnoded.testing.relay import Relay, relay
 
-Backend = Literal["emulated", "replay", "real"]
-BACKENDS: Final[tuple[Backend, ...]] = ("emulated", "replay", "real")
+Backend = Literal["emulated", "replay", "real", "shadow"]
+BACKENDS: Final[tuple[Backend, ...]] = ("emulated", "replay", "real", "shadow")
+ON_HARDWARE: Final = ("real", "shadow")
 GARBAGE: Final = (FaultKind.CORRUPTED, FaultKind.STRAY, FaultKind.SHORTENED)
 GARBLED_MESSAGES: Final = 600
 """In a row: longer than any driver keeps on asking."""
-PARAMETER: Final = "interlock-open"
-INTERLOCK: Final = "interlock_open"
-"""What whoever plays the person in front of an emulated instrument turns, where it has an interlock."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +93,7 @@ async def standing(rig: Rig, name: str, backend: Backend, recordings: Path | Non
         If the back-end has no such device.
     """
     device = rig.devices[name]
-    if backend == "real":
+    if backend in ON_HARDWARE:
         async with _witnessed(rig) as lit:
             yield Bench(backend, device, lit)
         return
@@ -183,12 +182,14 @@ def _shines(emulation: Emulation) -> bool:
 
 def _interlock(device: Device) -> Callable[[bool], None] | None:
     """Return what opens the interlock of an emulated instrument that has one."""
-    parameters = getattr(device, "parameters", None)
-    if isinstance(parameters, dict) and PARAMETER in parameters:
-        return lambda is_open: parameters.update({PARAMETER: is_open})
-    if hasattr(device, INTERLOCK):
-        return lambda is_open: setattr(device, INTERLOCK, is_open)
-    return None
+    if not isinstance(device, Interlocked):
+        return None
+    interlocked = device
+
+    def turn(is_open: bool) -> None:
+        interlocked.interlock_open = is_open
+
+    return turn
 
 
 @asynccontextmanager

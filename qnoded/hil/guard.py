@@ -11,8 +11,9 @@ It is the daemon's parent, so four deaths are covered by the kernel and by nothi
 - The runner dies: the guard's standard input ends, which is its lease; the daemon is told to stop.
 - The guard dies: the kernel tells the daemon to stop (PR_SET_PDEATHSIG).
 
-It never starts anything twice, and sends nothing but what makes safe. Everything is written into a ledger, one JSON
-document a line, after the bytes are out. Exit code 0: every instrument confirmed; 3: not every one.
+Whatever fails in the guard itself ends the watch as a silent daemon does: killed, and everything made safe. It never
+starts anything twice, and sends nothing but what makes safe. Everything is written into a ledger, one JSON document a
+line, after the bytes are out. Exit code 0: every instrument confirmed; 2: nothing was started; 3: not every one.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -42,6 +44,11 @@ STOPPING_S: Final = 3.0
 REAPING_S: Final = 0.2
 """A killed process that is not gone by then hangs in the kernel: its instruments are made safe nevertheless."""
 LARGEST_MESSAGE: Final = 4096
+LEASE: Final = 0
+"""Standard input."""
+SAFE: Final = "safe"
+NOT_SAFE: Final = "NOT CONFIRMED SAFE"
+"""What a ledger says of an instrument."""
 USEC_PER_S: Final = 1_000_000
 EXIT_UNCONFIRMED: Final = 3
 EXIT_USAGE: Final = 2
@@ -85,23 +92,32 @@ class Guard:
         self._plan, self._command = plan, command
         self._ready = False
         self._heard_s = 0.0
-        self._pid = 0
 
     def run(self) -> int:
         """Start the daemon, wait for whatever ends it, make everything safe; return the exit code."""
         prepare(self._plan.targets)
-        with tempfile.TemporaryDirectory(prefix="qnoded-guard-") as folder:
+        with tempfile.TemporaryDirectory(prefix="qnoded-guard-", ignore_cleanup_errors=True) as folder:
             # In a folder of its own that nobody else may enter: only the daemon can feed the watchdog.
             feed = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
             with feed:
                 feed.bind(address := str(Path(folder) / "notify"))
                 signals = _signals()
-                with self._started(address) as daemon:
-                    self._pid = daemon.pid
+                # Not as a context: that would wait for ever for a daemon that even SIGKILL does not end.
+                try:
+                    daemon = self._started(address)
+                except (OSError, subprocess.SubprocessError) as error:
+                    return _refused(f"{self._command[0]} cannot be started: {error}")
+                try:
                     self._note("watching", pid=daemon.pid, devices=[one.device for one in self._plan.targets])
                     why, at_once = self._wait(daemon, feed, signals)
+                except Exception as error:
+                    # Whatever it is: nobody else watches.
+                    why, at_once = f"the guard failed: {error!r}", True
+                try:
                     self._end(daemon, at_once=at_once)
-                    return self._make_safe(why, time.monotonic())
+                finally:
+                    confirmed = self._make_safe(why, time.monotonic())
+        return 0 if confirmed else EXIT_UNCONFIRMED
 
     def _started(self, address: str) -> subprocess.Popen[bytes]:
         environment = {key: value for key, value in os.environ.items() if key != "WATCHDOG_PID"}
@@ -110,7 +126,8 @@ class Guard:
         libc, parent = ctypes.CDLL(None, use_errno=True), os.getpid()
 
         def tie() -> None:
-            libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+            if libc.prctl(PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0) != 0:
+                raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
             # The guard may have died before the tie held.
             if os.getppid() != parent:
                 os._exit(EXIT_USAGE)
@@ -129,7 +146,7 @@ class Guard:
         life = os.pidfd_open(daemon.pid)
         try:
             with selectors.DefaultSelector() as waiting:
-                for one in (life, feed, signals, sys.stdin):
+                for one in (life, feed, signals, LEASE):
                     waiting.register(one, selectors.EVENT_READ)
                 while True:
                     silent_s = time.monotonic() - self._heard_s
@@ -143,7 +160,7 @@ class Guard:
                         self._listen(feed)
                     if signals in happened:
                         return f"the guard was told to end: {signal.Signals(signals.recv(1)[0]).name}", False
-                    if sys.stdin in happened and not os.read(sys.stdin.fileno(), LARGEST_MESSAGE):
+                    if LEASE in happened and not os.read(LEASE, LARGEST_MESSAGE):
                         return "the runner has gone", False
         finally:
             os.close(life)
@@ -175,16 +192,10 @@ class Guard:
         except subprocess.TimeoutExpired:
             self._note("killed in vain", pid=daemon.pid)
 
-    def _make_safe(self, why: str, began_s: float) -> int:
+    def _make_safe(self, why: str, began_s: float) -> bool:
         outcomes = make_all_safe(self._plan.targets, self._plan.patience_s)
         self._note("ended", why=why, after_s=time.monotonic() - began_s)
-        for one in outcomes:
-            self._tell(one)
-        return 0 if all(one.confirmed for one in outcomes) else EXIT_UNCONFIRMED
-
-    def _tell(self, one: Safed) -> None:
-        what = "safe" if one.confirmed else "NOT CONFIRMED SAFE"
-        self._note(what, device=one.device, took_s=round(one.took_s, 4), said=one.said)
+        return note_safed(self._plan.ledger, "guard", outcomes)
 
     def _note(self, what: str, **more: Any) -> None:
         write_ledger(self._plan.ledger, what, "guard", **more)
@@ -198,7 +209,17 @@ def write_ledger(ledger: Path, what: str, by: str, **more: Any) -> None:
         with ledger.open("a", encoding="utf-8") as file:
             file.write(f"{line}\n")
     except OSError as error:
-        print(f"guard: {ledger}: {error.strerror}: {line}", file=sys.stderr, flush=True)  # noqa: T201 - the last way
+        # Nor does a terminal that has gone.
+        with suppress(OSError, ValueError):
+            print(f"guard: {ledger}: {error.strerror}: {line}", file=sys.stderr, flush=True)  # noqa: T201 - the last way
+
+
+def note_safed(ledger: Path, by: str, outcomes: Sequence[Safed]) -> bool:
+    """Write down what became of the instruments; return whether all of them confirmed."""
+    for one in outcomes:
+        what = SAFE if one.confirmed else NOT_SAFE
+        write_ledger(ledger, what, by, device=one.device, took_s=round(one.took_s, 4), said=one.said)
+    return all(one.confirmed for one in outcomes)
 
 
 def _signals() -> socket.socket:
@@ -214,7 +235,20 @@ def _signals() -> socket.socket:
 
 
 def _ending(code: int) -> str:
-    return f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+    if code >= 0:
+        return f"exit code {code}"
+    # Real-time signals have no names.
+    return next((one.name for one in signal.Signals if one == -code), f"signal {-code}")
+
+
+def _has_lease() -> bool:
+    """Return whether the end of standard input would be noticed: not that of a file, nor of /dev/null."""
+    try:
+        with selectors.DefaultSelector() as waiting:
+            waiting.register(LEASE, selectors.EVENT_READ)
+    except OSError:
+        return False
+    return True
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -223,12 +257,17 @@ def main(arguments: Sequence[str]) -> int:
         file, separator, *command = arguments
         plan = plan_of(json.loads(Path(file).read_text(encoding="utf-8")))
     except (OSError, KeyError, TypeError, ValueError) as error:
-        print(f"guard: needs PLAN.json -- COMMAND...: {error}", file=sys.stderr)  # noqa: T201 - a command's own words
-        return EXIT_USAGE
+        return _refused(f"needs PLAN.json -- COMMAND...: {error}")
     if separator != "--" or not command:
-        print("guard: needs PLAN.json -- COMMAND...", file=sys.stderr)  # noqa: T201 - a command's own words
-        return EXIT_USAGE
+        return _refused("needs PLAN.json -- COMMAND...")
+    if not _has_lease():
+        return _refused("its standard input is its lease, and cannot be watched; give it a pipe that its caller holds")
     return Guard(plan, command).run()
+
+
+def _refused(problem: str) -> int:
+    print(f"guard: {problem}", file=sys.stderr)  # noqa: T201 - a command's own words
+    return EXIT_USAGE
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ light that was seen gives the time to safety, and light that comes back by itsel
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
@@ -18,18 +19,25 @@ from typing import Any, Final
 from qnoded.errors import InstrumentError, InstrumentUnavailable
 from qnoded.hil.benches import Bench, settled
 from qnoded.hil.daemons import daemon_with
-from qnoded.hil.guarding import Watched, gone, read_ledger
+from qnoded.hil.guard import SAFE
+from qnoded.hil.guarding import Watched, read_ledger
 from qnoded.hil.rig import Rig
 from qnoded.instruments.permit import EmissionPermit
 from qnoded.instruments.protocols import Laser
+from qnoded.node.driver_call import bounded
 from qnoded.node.permits import HEALED_S
 
 START_S: Final = 60.0
 """From the command to light: a loaded machine compiles, and a real laser warms up."""
 LOOK_S: Final = 0.005
 """Between two looks at the light where it can be seen so often."""
-ENDED_S: Final = 10.0
-"""A daemon that was told to stop is gone after this, whatever hangs in it: 8 s are its own limit."""
+LOOK_WITHIN_S: Final = 1.0
+"""A look that takes longer sees light."""
+UNSEEN_S: Final = 1.5
+"""Longest time without a look."""
+ENDED_S: Final = 15.0
+"""A daemon that was told to stop is gone after this, whatever hangs in it: 8 s are its own limit, and on a loaded
+machine an interpreter takes a while to end. Until then it is dark or the row fails."""
 AFTER_S: Final = 1.0
 """A dead daemon lights nothing; watched for so long nevertheless."""
 WATCHED_S: Final = HEALED_S + 3.0
@@ -87,8 +95,10 @@ class Outcome:
     """How often light came back by itself."""
     confirmed: bool
     """Whether the instrument said to the guard, or to who stood in for it, that it is safe."""
-    left: bool
-    """Whether the daemon lived on though it should not have."""
+    unseen_s: float
+    """Longest time in which nobody looked."""
+    left: str | None
+    """What was seen of a daemon that lived on though it should not have; None: it has gone, or was to live."""
 
     @property
     def problem(self) -> str | None:
@@ -97,8 +107,10 @@ class Outcome:
             return f"light for {self.to_safe_s:.3f} s after {self.counted_from}, the bound is {self.bound_s:g} s"
         if self.relit:
             return f"light came back {self.relit} times by itself"
-        if self.left:
-            return "the daemon lived on"
+        if self.unseen_s > UNSEEN_S:
+            return f"nobody looked at the light for {self.unseen_s:.3f} s, at most {UNSEEN_S:g} s are allowed"
+        if self.left is not None:
+            return f"the daemon lived on: {self.left}"
         return None if self.confirmed else "it did not confirm its safe state"
 
 
@@ -111,22 +123,28 @@ class Looking:
         """Moments, event loop's clock, and whether there was light."""
 
     async def run(self) -> None:
-        """Look until cancelled. A witness that fails sees light: what is not known is not safe."""
+        """Look until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
-            try:
-                lit = bool(await self._lit())
-            except InstrumentError:
-                lit = True
+            lit = await self.look()
             self.seen.append((loop.time(), lit))
             await asyncio.sleep(LOOK_S)
 
-    def since(self, moment_s: float) -> tuple[float, int]:
-        """Return how long after a moment light was seen last, and how often it came back after it had gone."""
-        after = [one for one in self.seen if one[0] >= moment_s]
-        last_s = max((at_s for at_s, lit in after if lit), default=moment_s)
+    async def look(self) -> bool:
+        """Return whether there is light. A witness that fails or hangs sees some: what is not known is not safe."""
+        try:
+            return bool(await bounded(self._lit(), "look at the light", LOOK_WITHIN_S))
+        except Exception:
+            # Whatever it is, as above; the row then fails by light that does not end.
+            return True
+
+    def between(self, began_s: float, ended_s: float) -> tuple[float, int, float]:
+        """Return how long after a moment light was seen last, how often it came back, and the longest time unseen."""
+        after = [one for one in self.seen if began_s <= one[0] <= ended_s]
+        last_s = max((at_s for at_s, lit in after if lit), default=began_s)
         relit = sum(lit and not before for (_, before), (_, lit) in pairwise(after))
-        return last_s - moment_s, relit
+        looks_s = [began_s, *(at_s for at_s, _ in after), ended_s]
+        return last_s - began_s, relit, max(later_s - at_s for at_s, later_s in pairwise(looks_s))
 
 
 async def play(row: Row, rig: Rig, bench: Bench, folder: Path, ledger: Path) -> Outcome:
@@ -146,37 +164,41 @@ async def play(row: Row, rig: Rig, bench: Bench, folder: Path, ledger: Path) -> 
     InstrumentUnavailable
         If there is no light to begin with.
     """
-    assert bench.lit is not None
-    async with _looking(bench.lit) as looking:
+    lit = bench.lit
+    assert lit is not None
+    async with _looking(lit) as looking:
         async with daemon_with(rig, bench.device, folder, ledger) as watched:
             await watched.noted("ready", START_S)
-            if not await settled(bench.lit, True, START_S):
+            # To begin with a witness that fails is an error, and no light.
+            if not await settled(lambda: bounded(lit(), "look at the light", LOOK_WITHIN_S), True, START_S):
                 problem = f"{bench.device.name}: no light {START_S:g} s after the daemon was ready; see {watched.log}"
                 raise InstrumentUnavailable(problem)
             scene = Scene(bench, watched)
             await row.harm(scene)
             began_s = asyncio.get_running_loop().time()
             bound_s = row.bound_s(rig, bench)
-            await settled(_tolerant(bench.lit), False, bound_s)
+            await settled(looking.look, False, bound_s)
             await asyncio.sleep(AFTER_S if row.kills else WATCHED_S)
             scene.bench.heal()
-            left = row.kills and not await gone(watched.daemon_pid, ENDED_S)
+            left = await _left(watched, row, began_s) if row.kills else None
         # What ends the daemon ends the light as well: looked at once more, with nobody left to give any.
         await asyncio.sleep(AFTER_S)
-        to_safe_s, relit = looking.since(began_s)
+        to_safe_s, relit, unseen_s = looking.between(began_s, asyncio.get_running_loop().time())
     said = [one["what"] for one in read_ledger(folder / "ledger.jsonl") if one.get("device") == bench.device.name]
-    confirmed = bool(said) and all(one == "safe" for one in said)
-    return Outcome(row.name, bench.device.name, row.counted_from, bound_s, to_safe_s, relit, confirmed, left)
+    confirmed = bool(said) and all(one == SAFE for one in said)
+    return Outcome(row.name, bench.device.name, row.counted_from, bound_s, to_safe_s, relit, confirmed, unseen_s, left)
 
 
-def _tolerant(lit: Callable[[], Any]) -> Callable[[], Any]:
-    async def look() -> bool:
-        try:
-            return bool(await lit())
-        except InstrumentError:
-            return True
-
-    return look
+async def _left(watched: Watched, row: Row, began_s: float) -> str | None:
+    """Wait for the daemon's end; return what was seen of one that lives on, None if it has gone."""
+    if await asyncio.to_thread(watched.daemon.gone, ENDED_S):
+        return None
+    after_s = asyncio.get_running_loop().time() - began_s
+    log = watched.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return (
+        f"{after_s:.1f} s after {row.counted_from} its {watched.daemon.seen()}; load of the machine "
+        f"{os.getloadavg()[0]:.1f}; it said last: {log[-1] if log else 'nothing'}"
+    )
 
 
 @asynccontextmanager
@@ -188,11 +210,14 @@ async def _looking(lit: Callable[[], Any]) -> AsyncIterator[Looking]:
     finally:
         task.cancel()
         await asyncio.wait({task})
+        if not task.cancelled():
+            # It ended by itself, by what no witness may throw.
+            task.result()
 
 
 def _signalled(number: signal.Signals) -> Harm:
     async def harm(scene: Scene) -> None:
-        scene.watched.signal_daemon(number)
+        scene.watched.daemon.signal(number)
 
     return harm
 

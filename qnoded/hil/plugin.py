@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -19,12 +20,13 @@ from typing import Any, Final
 import pytest
 
 from qnoded.errors import QnodedError
-from qnoded.hil.arming import put_into_quarantine, quarantined, why_not_armed
-from qnoded.hil.benches import BACKENDS, Backend, Bench, check_unit, standing
+from qnoded.hil.arming import quarantine_unconfirmed, quarantined, why_not_armed
+from qnoded.hil.benches import BACKENDS, ON_HARDWARE, Backend, Bench, check_unit, standing
 from qnoded.hil.guarding import read_ledger
 from qnoded.hil.matrix import MATRIX
 from qnoded.hil.report import Report, Verdict, write_html
 from qnoded.hil.rig import HIGHEST_LEVEL, Rig, load_rig
+from qnoded.hil.twin import Twin
 from qnoded.testing import contract
 
 RIG: Final = pytest.StashKey[Rig]()
@@ -88,7 +90,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     """Skip what may not run here, and fail what must not be touched."""
-    if item.config.getoption("--backend") != "real":
+    if item.config.getoption("--backend") not in ON_HARDWARE:
         return
     rig, name = item.config.stash[RIG], _device(item)
     if name is not None and (why := quarantined(rig).get(name)):
@@ -115,6 +117,7 @@ class Hil:
         """Of this test alone."""
         self._test = test
         self._recordings: Path | None = config.getoption("--recordings")
+        self._twins: dict[str, Twin] = {}
 
     @property
     def backend(self) -> Backend:
@@ -127,13 +130,15 @@ class Hil:
         return self.report.folder / "ledger.jsonl"
 
     @asynccontextmanager
-    async def standing(self, device: str, *, stranger: bool = False) -> AsyncIterator[Bench]:
+    async def standing(self, device: str, *, stranger: bool = False, alone: bool = False) -> AsyncIterator[Bench]:
         """Give a device, ready to be connected.
 
         Parameters
         ----------
         stranger
             Whether a unit that the rig file does not mean will do, for a test that only asks who it is.
+        alone
+            Whether no twin follows it, for a test that looks at the clock.
 
         Raises
         ------
@@ -141,10 +146,27 @@ class Hil:
             If it is another unit, or one that cannot keep the bench's limits; it was asked who it is, and made safe.
         """
         async with standing(self.rig, device, self.backend, self._recordings) as bench:
-            if not stranger and self.backend == "real" and device not in self.report.known:
+            if not stranger and self.backend in ON_HARDWARE and device not in self.report.known:
                 await check_unit(bench.device)
                 self.report.known.add(device)
-            yield bench
+            if self.backend != "shadow" or alone:
+                yield bench
+                return
+            twin = self._twin_of(device)
+            binding = replace(bench.device.binding, driver_class=twin.driver)
+            async with twin.living():
+                yield replace(bench, device=replace(bench.device, binding=binding))
+
+    def driver(self, device: str) -> type[Any]:
+        """Return the class of a device's driver, of whose calls a twin hears where there is one."""
+        if self.backend == "shadow":
+            return self._twin_of(device).driver
+        return self.rig.devices[device].binding.driver_class
+
+    def _twin_of(self, device: str) -> Twin:
+        if device not in self._twins:
+            self._twins[device] = Twin(self.rig, self.rig.devices[device])
+        return self._twins[device]
 
     def contract_bench(self, device: str) -> Callable[[], AbstractAsyncContextManager[contract.Bench]]:
         """Return what the contract suite needs of a device."""
@@ -157,6 +179,14 @@ class Hil:
 
         return bench
 
+    def note_twins(self) -> None:
+        """Write down where twins differed, each place once."""
+        for device, twin in self._twins.items():
+            for one in {one.what: one for one in twin.differences}.values():
+                line = {"device": device, "what": one.what, "real": one.real, "emulated": one.twin}
+                self.report.note(self._test, line | {"tolerance": one.tolerance})
+            self.report.compared += twin.compared
+
     def measured(self, what: str, value: float | str, unit: str, limit: str, *, holds: bool) -> None:
         """Write a measurement into the report, before the test says what it thinks of it."""
         self.report.note(self._test, {"measured": what, "value": value, "unit": unit, "limit": limit, "holds": holds})
@@ -168,10 +198,9 @@ def hil(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Hil]:
     mine = Hil(request.config, request.node.name, tmp_path)
     before = len(read_ledger(mine.ledger))
     yield mine
-    if mine.backend == "real":
-        for line in read_ledger(mine.ledger)[before:]:
-            if line["what"] == "NOT CONFIRMED SAFE":
-                put_into_quarantine(mine.rig, line["device"], f"{request.node.name}: {line['said']}")
+    mine.note_twins()
+    if mine.backend in ON_HARDWARE:
+        quarantine_unconfirmed(mine.rig, read_ledger(mine.ledger)[before:], request.node.name)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -198,6 +227,12 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
     """Say where the report is, and the bounds that were kept."""
     report = config.stash[REPORT]
+    if report.backend == "shadow":
+        terminalreporter.section("twin")
+        for line in report.twin:
+            shown = f"{line['what']} is {line['real']}, the twin says {line['emulated']}"
+            terminalreporter.write_line(f"the twin differs: {shown}  {line['test']}")
+        terminalreporter.write_line(f"{report.compared} answers compared, {len(report.twin)} places differ")
     terminalreporter.section("safe states")
     for line in report.measurements("time to safe"):
         verdict = "" if line["holds"] else "  BROKEN"

@@ -10,7 +10,7 @@ from pathlib import Path
 from platform import platform, python_version
 from typing import Any, Final
 
-from qnoded.hil.benches import Backend
+from qnoded.hil.benches import ON_HARDWARE, Backend
 from qnoded.hil.guarding import read_ledger
 from qnoded.hil.rig import Rig
 
@@ -21,6 +21,10 @@ th, td { text-align: left; padding: .25rem .6rem; border-bottom: 1px solid #ddd;
 td.number { text-align: right; font-variant-numeric: tabular-nums } .passed { color: #176b2c } .skipped { color: #777 }
 .failed { color: #b00020; font-weight: 600 } .verdict { font-size: 1.3rem; margin: .3rem 0 1.2rem }
 """
+
+
+TWIN: Final = ("test", "what", "real", "emulated", "tolerance")
+"""Of a line about the twin."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,8 @@ class Report:
     folder: Path
     known: set[str] = field(default_factory=set)
     """Devices of the real bench that are what the rig file says."""
+    compared: int = 0
+    """Answers of a twin that were compared."""
     verdicts: list[Verdict] = field(default_factory=list)
     lines: list[dict[str, Any]] = field(default_factory=list)
 
@@ -60,6 +66,11 @@ class Report:
         """Take a verdict."""
         self.verdicts.append(verdict)
         self.note(verdict.test, {"verdict": verdict.outcome} | asdict(verdict))
+
+    @property
+    def twin(self) -> list[dict[str, Any]]:
+        """Where the twin differed."""
+        return [one for one in self.lines if "emulated" in one]
 
     def measurements(self, what: str) -> list[dict[str, Any]]:
         """Return the measurements of one quantity."""
@@ -81,7 +92,7 @@ def _page(report: Report, utc: str) -> str:
     guard = report.rig.settings.guard
     facts = {
         "back-end": f"{report.backend}, hazard level up to {report.level}"
-        if report.backend == "real"
+        if report.backend in ON_HARDWARE
         else report.backend,
         "beam": station.beam,
         "interlock": station.interlock or "none given",
@@ -103,6 +114,7 @@ def _page(report: Report, utc: str) -> str:
             ),
             "<h2>Measurements</h2>",
             _table(("test", "value", "limit", "what"), [_measured(one) for one in _others(report)]),
+            *_twin(report),
             "<h2>Tests</h2>",
             _table(("test", "outcome", "s", "why"), [_judged(one) for one in report.verdicts]),
             "<h2>Safe-state ledger</h2>",
@@ -111,6 +123,13 @@ def _page(report: Report, utc: str) -> str:
             ),
         )
     )
+
+
+def _twin(report: Report) -> tuple[str, ...]:
+    if report.backend != "shadow":
+        return ()
+    rows = [tuple(escape(str(one[key])) for key in TWIN) for one in report.twin]
+    return "<h2>The twin differs</h2>", _table(TWIN, rows)
 
 
 def _others(report: Report) -> list[dict[str, Any]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,7 @@ HAZARDS: Final[Mapping[str, int]] = {
     "polarization_controller": 2,
     "optical_switch": 2,
     "attenuator": 2,
+    "oven": 2,
     "laser": 3,
     "single_photon_detector": 3,
 }
@@ -146,7 +148,7 @@ class Rig:
 
     file: Path
     digest: str
-    """SHA-256 of the file: an arm token holds for this text only."""
+    """SHA-256 of what the file says: an arm token holds for this only."""
     settings: RigSettings
     devices: dict[str, RigDevice]
     witness: Binding | None
@@ -184,7 +186,8 @@ def load_rig(file: Path) -> Rig:
         if witness.kind != "power_meter":
             problem = f"{witness.driver} is a {witness.kind}; only a power meter sees light"
             raise ConfigError(file, "witness.driver", problem, "name the driver of a power meter")
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    # Of what was read and checked here: the file may be another one by now.
+    digest = hashlib.sha256(json.dumps(table, sort_keys=True, default=str).encode()).hexdigest()
     return Rig(file, digest, settings, devices, witness)
 
 

@@ -1,6 +1,7 @@
 """Making an instrument safe by bytes alone: no driver, no event loop, and no library beyond Python's own.
 
-But for instruments behind VISA: theirs is imported (``prepare``) before there is anything to make safe.
+But for instruments behind VISA that the kernel has no driver of its own for (``usbtmc``): their library is imported
+(``prepare``) before there is anything to make safe.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol, cast
+
+from qnoded.hil.usbtmc import UsbTmc, node_of
 
 AGAIN_S: Final = 0.25
 """An order that was not confirmed is sent anew: half a message that a dead daemon left behind is forgotten by then."""
@@ -143,6 +146,8 @@ def _opened(target: Target) -> Iterator[_Channel]:
     channel: _Channel
     if target.address.startswith("tcp://"):
         channel = _Tcp(target.address)
+    elif (node := node_of(target.address)) is not None:
+        channel = UsbTmc(node)
     elif _is_visa(target.address):
         channel = _Visa(target.address)
     else:
@@ -210,7 +215,10 @@ class _Serial:
 
 
 class _Visa:
-    """A session with an instrument behind VISA: a message at a time, and a reading for each question."""
+    """A session with an instrument behind VISA: a message at a time, and each question's answer before the next one.
+
+    A second question would throw the answer to the first away (IEEE 488.2, 6.3.2.3, "query interrupted").
+    """
 
     def __init__(self, name: str) -> None:
         import pyvisa
@@ -218,12 +226,20 @@ class _Visa:
         library = pyvisa.ResourceManager("@py")
         self._resource = cast(Any, library.open_resource(name, open_timeout=int(OPEN_S * MS_PER_S)))
         self._resource.read_termination = "\n"
+        self._heard = b""
 
     def send(self, data: bytes) -> None:
         for message in data.splitlines(keepends=True):
             self._resource.write_raw(message)
+            if b"?" in message:
+                self._heard += self._answer(AGAIN_S)
 
     def receive(self, within_s: float) -> bytes:
+        heard, self._heard = self._heard, b""
+        # What comes now is an answer that was late; there may be none, and a reading is an error then.
+        return heard or self._answer(within_s)
+
+    def _answer(self, within_s: float) -> bytes:
         from pyvisa.errors import VisaIOError
 
         self._resource.timeout = within_s * MS_PER_S

@@ -97,6 +97,15 @@ class SinglePhotonDetectorCapability:
     """``"uA"`` for nanowires, ``"V"`` for avalanche diodes."""
 
 
+@dataclass(frozen=True, slots=True)
+class OvenCapability:
+    """Range of an oven, such as that of a crystal in which pairs are made."""
+
+    min_c: float
+    max_c: float
+    """It never gets hotter than this: a limit that the instrument itself keeps."""
+
+
 Capability = (
     TimeTaggerCapability
     | LaserCapability
@@ -105,4 +114,5 @@ Capability = (
     | OpticalSwitchCapability
     | AttenuatorCapability
     | SinglePhotonDetectorCapability
+    | OvenCapability
 )

@@ -28,6 +28,7 @@ from qnoded.instruments.capability import (
     Identity,
     LaserCapability,
     OpticalSwitchCapability,
+    OvenCapability,
     PolarizationControllerCapability,
     PowerMeterCapability,
     SinglePhotonDetectorCapability,
@@ -38,6 +39,7 @@ from qnoded.instruments.reading import (
     AttenuatorReading,
     DetectorReading,
     LaserReading,
+    OvenReading,
     PolarizationReading,
     PowerReading,
     Reading,
@@ -238,6 +240,28 @@ class SinglePhotonDetector(Instrument, Protocol):
         ...
 
 
+@runtime_checkable
+class Oven(Instrument, Protocol):
+    """Keeps something warm; safe when it cannot get hotter than ``max_c``, be it regulated or off.
+
+    A crystal needs long to settle, and is not cooled down because a node stops: ``make_safe`` and ``close`` leave a
+    temperature regulated that is within the limit, and take away the heat where it is not.
+    """
+
+    @property
+    def capability(self) -> OvenCapability:
+        """What this instrument can do; final once ``connect`` has returned."""
+        ...
+
+    async def heat(self, target_c: float | None) -> None:
+        """Begin to go to a temperature, or switch the heat off; ``read`` tells when it has settled."""
+        ...
+
+    async def read(self) -> OvenReading:
+        """Return the present state, freshly read from the instrument."""
+        ...
+
+
 KINDS: Final[Mapping[str, type[object]]] = {
     "time_tagger": TimeTagger,
     "laser": Laser,
@@ -246,5 +270,6 @@ KINDS: Final[Mapping[str, type[object]]] = {
     "optical_switch": OpticalSwitch,
     "attenuator": Attenuator,
     "single_photon_detector": SinglePhotonDetector,
+    "oven": Oven,
 }
 """Kind by name, as ``qnoded drivers`` shows it and a driver's card states it."""

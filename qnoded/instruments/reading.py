@@ -81,6 +81,20 @@ class DetectorReading:
     enabled: bool
     bias: Setting
     temperature_c: float | None = None
+    latched: bool | None = None
+    """A nanowire that has lost its superconductivity, and sees nothing until its bias was off; None: not told."""
+
+
+@dataclass(frozen=True, slots=True)
+class OvenReading:
+    """State of an oven."""
+
+    heating: bool
+    """Whether its temperature is regulated; without that it cools down to the room's."""
+    settled: bool
+    """Whether it is regulated and has arrived."""
+    temperature_c: Setting
+    """Accepted is the instrument's set-point, read back the temperature that it measures."""
 
 
 Reading = (
@@ -90,5 +104,6 @@ Reading = (
     | TaggerReading
     | SwitchReading
     | AttenuatorReading
+    | OvenReading
     | tuple[DetectorReading, ...]
 )

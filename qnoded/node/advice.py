@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from qnoded.node.status import NO_KEY_QBER, InstrumentStatus, LinkStatus, NodeStatus
+from qnoded.node.status import GOODBYE, NO_KEY_QBER, InstrumentStatus, LinkStatus, NodeStatus
 
 DARK_HZ: Final = 50.0
 """Fewer clicks than the dark counts of any set of four detectors: the tagger hears nothing."""
@@ -33,8 +33,11 @@ _OF_LINK: Final = {
     "INTERLUDE": "nothing to do: a CHSH interlude is running, key continues by itself",
     "RELOCKING": "nothing to do: the clock is being searched for near where it was lost",
     "PAUSED": "paused by the operator; go on with: qnodectl resume LINK",
-    "STOPPED": "the link has stopped for the reason given; mend it and restart the daemon",
+    "STOPPED": "find out why; if it was halted or its key is used up: qnodectl enrol LINK at both ends (docs/keys.md); "
+    "else mend it and restart the daemon",
 }
+_DECIDED_BY_PEOPLE: Final = frozenset({"MISMATCH", "REFUSED", "PAUSED", "STOPPED"})
+"""Whatever else is wrong with the link, this comes first."""
 _OF_INSTRUMENT: Final = {
     "ABSENT": "check power, cable and the address in the config; it is tried again by itself",
     "CONNECTING": "",
@@ -74,6 +77,8 @@ def link_advice(name: str, link: LinkStatus, *, mute: str = "", dark: bool = Fal
     dark
         Whether a laser of this node gives no light.
     """
+    if link.keys is not None and link.keys.to_do and link.state not in _DECIDED_BY_PEOPLE:
+        return link.keys.to_do
     if link.state in {"ACQUIRING", "RELOCKING"}:
         if mute:
             return f"this node's tagger is {mute} and gives no tags: qnodectl devices says why"
@@ -82,6 +87,10 @@ def link_advice(name: str, link: LinkStatus, *, mute: str = "", dark: bool = Fal
         return _about_sifting(link)
     if link.state == "GREETING" and link.since_s > LONG_GREETING_S:
         return "the peer is heard but does not agree: look at qnodectl status there, and compare software versions"
+    if link.state == "ABSENT" and link.reason.startswith(GOODBYE):
+        return (
+            f"nothing to do here: it was ended at {link.peer} for the reason given; qnodectl status there says more"
+        )
     if link.state == "ABSENT" and link.refused_keys:
         return (
             f"{link.refused_keys} connections had another key than peer_key: copy the peer's .key file to this machine"
@@ -120,8 +129,8 @@ def is_well(status: NodeStatus) -> bool:
 
 def _about_the_light(link: LinkStatus, *, dark: bool) -> str:
     if link.peer_light == "DARK":
-        return f"the laser of {link.peer} is dark: qnodectl status there says why; back with qnodectl light on there"
-    return "this node's laser is dark: find out why (qnodectl events); back with qnodectl light on" if dark else ""
+        return f"the laser of {link.peer} is dark: qnodectl devices there says why, and what brings the light back"
+    return "this node's laser is dark: qnodectl devices says why, and what brings the light back" if dark else ""
 
 
 def _about_a_search(link: LinkStatus) -> str:
@@ -134,7 +143,10 @@ def _about_a_search(link: LinkStatus) -> str:
             "if so, check that both hosts keep time (NTP), and widen search_offset_ps and search_frequency at both ends"
         )
     if link.state == "RELOCKING" and link.clock.locked:
-        return "nothing to do for the clock, which is held; what is missing is named above, here or at the peer"
+        peer = link.peer
+        return (
+            f"nothing to do for the clock, which is held: look at fibres and source, and at qnodectl status of {peer}"
+        )
     return _OF_LINK[link.state]
 
 

@@ -29,8 +29,9 @@ from aiohttp import web
 
 from qnoded.errors import ConfigError, DaemonUnavailable, InstrumentError, QnodedError, UsageError
 from qnoded.node.advice import advised
+from qnoded.node.http_log import http_log
 from qnoded.node.snapshot_stream import SnapshotStream
-from qnoded.node.status import Event, NodeStatus, to_document
+from qnoded.node.status import Event, Level, NodeStatus, to_document
 
 SOCKET_MODE: Final = 0o660
 FOLDER_MODE: Final = 0o750
@@ -40,6 +41,8 @@ MOST_REQUESTS: Final = 32
 """That act upon the node, at a time; what is only asked is answered at once and needs no limit."""
 SLOW_SENDER_S: Final = 5.0
 """For the body of a request to arrive."""
+LOOK_S: Final = 1.0
+"""Between two looks for the socket's file."""
 GRACE_S: Final = 1.0
 """Requests in work when the daemon stops get this long."""
 
@@ -91,6 +94,9 @@ class ControlServer:
         self._requests = 0
         self._stream = SnapshotStream(self._document)
         self._runner: web.AppRunner | None = None
+        self._site: web.SockSite | None = None
+        self._inode: tuple[int, int] | None = None
+        """Of the socket's file, by which another one at its place is known."""
 
     async def __aenter__(self) -> ControlServer:
         """Open the socket.
@@ -100,7 +106,6 @@ class ControlServer:
         ConfigError
             If it cannot be made there, or another daemon answers on it.
         """
-        listener = _bind(self._path)
         app = web.Application(client_max_size=LARGEST_REQUEST_BYTES, middlewares=[self._bounded])
         app.add_routes(
             [
@@ -112,9 +117,12 @@ class ControlServer:
                 web.post("/v1/device/swap", self._swap),
             ]
         )
-        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=GRACE_S, keepalive_timeout=30.0)
+        self._runner = web.AppRunner(
+            app, access_log=None, shutdown_timeout=GRACE_S, keepalive_timeout=30.0, logger=http_log(__name__)
+        )
+        listener = _bind(self._path)
         await self._runner.setup()
-        await web.SockSite(self._runner, listener).start()
+        await self._listen(listener)
         return self
 
     async def __aexit__(
@@ -124,7 +132,36 @@ class ControlServer:
         self._stream.close()
         assert self._runner is not None
         await self._runner.cleanup()
-        self._path.unlink(missing_ok=True)
+        if self._at_its_place():
+            self._path.unlink(missing_ok=True)
+
+    async def keep(self, tell: Callable[[Level, str, str], None]) -> None:
+        """Make the socket anew where somebody has removed it: nobody could reach the daemon any more."""
+        trouble = ""
+        while True:
+            await asyncio.sleep(LOOK_S)
+            if self._at_its_place():
+                continue
+            try:
+                await self._listen(_bind(self._path))
+            except ConfigError as error:
+                if str(error) != trouble:
+                    trouble = str(error)
+                    tell("error", "control", f"the control socket was removed; qnodectl reaches nobody: {trouble}")
+            else:
+                trouble = ""
+                tell("warning", "control", f"{self._path} was removed by somebody, and is made anew; let it be there")
+
+    async def _listen(self, listener: socket.socket) -> None:
+        assert self._runner is not None
+        site, before = web.SockSite(self._runner, listener), self._site
+        await site.start()
+        self._site, self._inode = site, _inode(self._path)
+        if before is not None:
+            await before.stop()
+
+    def _at_its_place(self) -> bool:
+        return self._inode is not None and _inode(self._path) == self._inode
 
     @web.middleware
     async def _bounded(
@@ -228,6 +265,14 @@ def _remove_if_left_behind(path: Path) -> None:
             return
     remedy = "stop it, or give this node a run_dir of its own"
     raise ConfigError(path, "node.run_dir", "another daemon answers on this socket", remedy)
+
+
+def _inode(path: Path) -> tuple[int, int] | None:
+    try:
+        about = path.stat()
+    except OSError:
+        return None
+    return about.st_dev, about.st_ino
 
 
 def _http_status(error: QnodedError) -> int:

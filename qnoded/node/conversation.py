@@ -21,6 +21,7 @@ from qnoded.node.inbox import Inbox
 from qnoded.node.pool import Pool
 from qnoded.node.script_runner import ScriptRunner
 from qnoded.node.seals import Seals
+from qnoded.node.status import GOODBYE
 from qnoded.node.story import Story
 from qnoded.node.tasks import background
 from qnoded.node.watchdog import Progress
@@ -110,7 +111,7 @@ class Conversation:
         if isinstance(message, Heartbeat):
             self.peer_light = message.light
         elif isinstance(message, Goodbye):
-            self.end(PeerSilent(f"the peer said goodbye: {message.reason}"))
+            self.end(PeerSilent(f"{GOODBYE}: {message.reason}"))
         elif header.conversation != wire.CONTROL or isinstance(message, Seal):
             try:
                 if header.conversation == wire.AGREEMENT and self._agreeing is not None:

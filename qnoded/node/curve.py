@@ -19,6 +19,7 @@ import zmq
 from zmq.utils import z85
 
 from qnoded.errors import ConfigError
+from qnoded.node.whole_file import create_file
 from qnoded.secret import Secret
 
 KEY_BYTES: Final = 32
@@ -51,13 +52,21 @@ def make_keys(directory: Path, name: str) -> tuple[Path, Path]:
     ConfigError
         If one of the files is there already: keys in use are never overwritten.
     """
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(directory, "key files", error.strerror or str(error), "give another folder") from None
     public_path, secret_path = directory / f"{name}.key", directory / f"{name}.key_secret"
     public, secret = (key.decode() for key in zmq.curve_keypair())
     both = f'curve\n    public-key = "{public}"\n    secret-key = "{secret}"\n'
     _write(secret_path, SECRET_MODE, f"# CURVE key pair of {name}: keep it here\n{both}")
     half = f'curve\n    public-key = "{public}"\n'
-    _write(public_path, PUBLIC_MODE, f"# CURVE public key of {name}: give it to the peer\n{half}")
+    try:
+        _write(public_path, PUBLIC_MODE, f"# CURVE public key of {name}: give it to the peer\n{half}")
+    except ConfigError:
+        # Half a pair would only stand in the way of the next try.
+        secret_path.unlink(missing_ok=True)
+        raise
     return public_path, secret_path
 
 
@@ -69,7 +78,13 @@ def load_keys(path: Path) -> CurveKeys:
     ConfigError
         If the file cannot be read, others may read it, or it holds no secret key.
     """
-    text = _read(path, "secret_key", others_may_read=False)
+    text, mode = _read(path, "secret_key")
+    if [kind for kind, _ in _ENTRY.findall(text)] == ["public"]:
+        remedy = f"name the secret one of the pair: {path.stem}.key_secret"
+        raise ConfigError(path, "secret_key", "this file holds a public key alone", remedy)
+    if mode & OTHERS:
+        problem = f"its mode is {mode:04o}, so others may read the secret key"
+        raise ConfigError(path, "secret_key", problem, f"chmod 600 {path}, and make a new pair if it has leaked")
     secret = _entry(path, "secret_key", text, "secret")
     # Derived, not read: a file whose two halves do not belong together cannot mislead.
     public = zmq.curve_public(z85.encode(secret))
@@ -84,7 +99,7 @@ def load_peer(path: Path) -> bytes:
     ConfigError
         If the file cannot be read or holds no public key, or holds a secret one, which has no business here.
     """
-    text = _read(path, "peer_key", others_may_read=True)
+    text, _ = _read(path, "peer_key")
     if any(kind == "secret" for kind, _ in _ENTRY.findall(text)):
         problem = "this file holds a secret key"
         raise ConfigError(
@@ -95,17 +110,15 @@ def load_peer(path: Path) -> bytes:
 
 def _write(path: Path, mode: int, text: str) -> None:
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, mode)
+        create_file(path, text.encode(), mode)
     except FileExistsError:
         raise ConfigError(path, "key file", "it exists", "choose another name or remove the old pair") from None
     except OSError as error:
-        raise ConfigError(path, "key file", error.strerror or str(error), "check the folder's permissions") from None
-    with os.fdopen(descriptor, "w") as file:
-        os.fchmod(descriptor, mode)
-        file.write(text)
+        raise ConfigError(path, "key file", error.strerror or str(error), "check the folder and its disk") from None
 
 
-def _read(path: Path, key: str, *, others_may_read: bool) -> str:
+def _read(path: Path, key: str) -> tuple[str, int]:
+    """Return what a key file holds, and its permission bits."""
     try:
         # A named pipe must not hold the start-up.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
@@ -113,10 +126,8 @@ def _read(path: Path, key: str, *, others_may_read: bool) -> str:
             about = os.fstat(descriptor)
             if not stat.S_ISREG(about.st_mode) or about.st_size > LARGEST_FILE_BYTES:
                 raise ConfigError(path, key, "this is no key file", MAKE_KEYS)
-            if not others_may_read and about.st_mode & OTHERS:
-                problem = f"its mode is {stat.S_IMODE(about.st_mode):04o}, so others may read the secret key"
-                raise ConfigError(path, key, problem, f"chmod 600 {path}, and make a new pair if it has leaked")
-            return file.read(LARGEST_FILE_BYTES).decode("ascii", errors="replace")
+            text = file.read(LARGEST_FILE_BYTES).decode("ascii", errors="replace")
+            return text, stat.S_IMODE(about.st_mode)
     except OSError as error:
         raise ConfigError(path, key, error.strerror or str(error), MAKE_KEYS) from None
 

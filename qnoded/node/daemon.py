@@ -11,7 +11,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -22,17 +22,18 @@ from qnoded.errors import ConfigError, UsageError
 from qnoded.instruments.protocols import SAFE_S
 from qnoded.instruments.reading import LaserReading
 from qnoded.node.control import ControlServer
+from qnoded.node.curve import load_keys, load_peer
 from qnoded.node.device import DeviceChanged
-from qnoded.node.devices import Devices
+from qnoded.node.devices import CONTROLLER, LASER, Devices
 from qnoded.node.disk import Disk
-from qnoded.node.doubt_file import DoubtFile
+from qnoded.node.doubt_file import EMITS, DoubtFile
 from qnoded.node.event_log import EventLog
 from qnoded.node.notify import Notifier
-from qnoded.node.permits import LightChanged, PermitOffice
+from qnoded.node.occupancy import occupied
+from qnoded.node.permits import DECISION_S, LightChanged, PermitOffice
 from qnoded.node.pool import Pool
 from qnoded.node.status import Event, InstrumentStatus, Level, NodeState, NodeStatus, reading_document
 from qnoded.node.tasks import background
-from qnoded.node.turning import CONTROLLER, Turning
 from qnoded.node.warming import warm
 from qnoded.node.watchdog import HELD_UP_S, LoopLag, Watchdog
 from qnoded.node_settings import NodeSettings
@@ -44,8 +45,8 @@ if TYPE_CHECKING:
     from qnoded.node.link import Link
     from qnoded.node.linking import Linking
     from qnoded.node.recording import SiftedRecorder
+    from qnoded.node.turning import Turning
 
-LASER: Final = "laser"
 SETTLE_S: Final = 10.0
 """Instruments that have not answered by then are declared missing; they are tried on."""
 STATUS_S: Final = 5.0
@@ -90,6 +91,7 @@ class Daemon:
             raise ConfigError(where, "instruments.tagger", "is missing, and links need one", remedy)
         self._record_folder = record
         self._state = "starting"
+        self._version = version("qnoded")
         self._started_utc = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         self._started_s = time.monotonic()
         self._events = EventLog()
@@ -104,8 +106,9 @@ class Daemon:
         )
         self._links: dict[str, Link] = {}
         self._office: PermitOffice | None = None
+        self._doubts: DoubtFile | None = None
         self._doubt: str | None = None
-        """Why the laser is to stay dark, as an earlier run of the daemon left it."""
+        """What an earlier run of the daemon left of the laser, see ``DoubtFile.load``."""
         self._dark: str | None = None
         """Why the laser gives no light though the config asks for it."""
         self._turning: Turning | None = None
@@ -121,24 +124,24 @@ class Daemon:
         QnodedError
             If it cannot run with these settings on this machine.
         """
+        from qnoded.node.key_service import key_service
+
         pool = Pool()
         try:
-            with Notifier(self._environment) as notifier:
+            # Whatever forbids this daemon to run is found before an instrument is touched: another may be using it.
+            with Notifier(self._environment) as notifier, occupied(self.settings.node.state_dir):
+                self._demand_link_keys()
                 watchdog = Watchdog(notifier)
                 async with (
-                    ControlServer(self.settings.node.control_socket, self),
-                    background(self._lag.run(), watchdog.run(), self._tell_status(notifier)),
+                    ControlServer(self.settings.node.control_socket, self) as control,
+                    background(self._lag.run(), watchdog.run(), self._tell_status(notifier), control.keep(self.tell)),
+                    key_service(self.settings, self._where, pool, self.tell) as keys,
                     self._supervised_devices(),
                 ):
                     await self._until_stopped(self._started(pool))
                     if self._stopping.is_set():
                         return
-                    from qnoded.node.key_service import key_service
-
-                    async with (
-                        key_service(self.settings, self._where, pool, self.tell) as keys,
-                        self._linked(pool, watchdog, keys),
-                    ):
+                    async with self._linked(pool, watchdog, keys):
                         self._ready(notifier)
                         await self._stopping.wait()
                         notifier.stopping()
@@ -151,6 +154,11 @@ class Daemon:
             self._state = "stopping"
             self.tell("info", "node", f"stopping: {why}")
             self._stopping.set()
+
+    def _demand_link_keys(self) -> None:
+        for link in self.settings.links.values():
+            load_keys(link.secret_key).secret.wipe()
+            load_peer(link.peer_key)
 
     async def _until_stopped(self, work: Any) -> None:
         task, stop = asyncio.ensure_future(work), asyncio.ensure_future(self._stopping.wait())
@@ -179,10 +187,26 @@ class Daemon:
         self._lag.forget()
         notifier.ready(self._summary())
         self.tell("info", "node", f"ready after {time.monotonic() - self._started_s:.1f} s")
-        if self._office is not None and self._doubt is None:
-            self._office.resume("the node has started, and its config asks for light")
-        elif self._office is not None:
-            why = f"dark: {self._doubt}; it stays so until a person has looked: qnodectl light on"
+        if self._office is not None:
+            self._begin_light(self._office)
+
+    def _begin_light(self, office: PermitOffice) -> None:
+        """Give light as the config asks for it, unless there is a doubt about the laser."""
+        assert self._doubts is not None
+        doubt, seen = self._doubt, self._devices.snapshot(LASER).reading
+        if doubt == EMITS and isinstance(seen, LaserReading) and not seen.emitting:
+            self._doubts.emits(False)
+            doubt = None
+        elif doubt == EMITS:
+            doubt = "the daemon was ended while its laser emitted, and the laser is not there as it starts again"
+            self._doubts.keep(doubt)
+        if doubt is None and self._links and all(link.status().state == "STOPPED" for link in self._links.values()):
+            why = "dark: every link of this node is halted; enrol them (docs/keys.md), then qnodectl light on"
+            self._light_changed(LightChanged(False, why))
+        elif doubt is None:
+            office.resume("the node has started, and its config asks for light")
+        else:
+            why = f"dark: {doubt}; it stays so until a person has looked: qnodectl light on"
             self._light_changed(LightChanged(False, why))
 
     @asynccontextmanager
@@ -202,6 +226,7 @@ class Daemon:
         """Have light, polarization, acquisition and links; dark before the goodbyes at the end."""
         from qnoded.node.linking import Linking
         from qnoded.node.recording import SiftedRecorder
+        from qnoded.node.turning import Turning
 
         operate, simulation = self.settings.operate, self.settings.node.simulation
         self._disk = disk = Disk(pool, lambda level, text: self.tell(level, "disk", text))
@@ -210,32 +235,33 @@ class Daemon:
             self._turning = Turning(
                 self._devices, operate.positions, KEY_POSITION, lambda level, text: self.tell(level, CONTROLLER, text)
             )
-        doubts: DoubtFile | None = None
         if LASER in self._devices and operate.laser_power_dbm is not None:
             assert operate.max_power_dbm is not None
-            doubts = DoubtFile(self.settings.node.state_dir, disk)
-            self._doubt = await doubts.load()
+            self._doubts = DoubtFile(self.settings.node.state_dir, disk)
+            self._doubt = await self._doubts.load()
             self._office = PermitOffice(
                 self._devices,
                 power_dbm=operate.laser_power_dbm,
                 max_power_dbm=operate.max_power_dbm,
                 health=self._health(),
                 tell=self._light_changed,
-                remember=doubts.keep,
+                memory=self._doubts,
             )
         watchers = [one.take for one in (self._turning,) if one] + [one.add for one in (recorder,) if one]
         linking = Linking(self.settings, self._devices, pool, disk, watchdog, watchers, self.tell, self._light, keys)
         self._links = linking.links
         if self._turning is not None:
             self._turning.followers += [link.controller_stands for link in linking.links.values()]
-        parts = [part for part in (linking, self._turning, self._office, doubts, recorder) if part is not None]
+        parts = [part for part in (linking, self._turning, self._office, self._doubts, recorder) if part is not None]
         try:
             async with background(*(part.run() for part in parts)):
                 try:
                     yield
                 finally:
-                    await self._wind_down(linking, recorder, doubts)
+                    await self._wind_down(linking, recorder)
         finally:
+            # The permit office has ended, and knows whether it has left a dark laser.
+            await self._last_words(self._doubts.flush() if self._doubts else None)
             linking.close()
 
     def _health(self) -> dict[str, Callable[[], bool]]:
@@ -245,7 +271,7 @@ class Daemon:
             health["a polarization controller where it should be"] = lambda: turning.problem is None
         return health
 
-    async def _wind_down(self, linking: Linking, recorder: SiftedRecorder | None, doubts: DoubtFile | None) -> None:
+    async def _wind_down(self, linking: Linking, recorder: SiftedRecorder | None) -> None:
         if self._office is not None:
             self._office.stop("the node stops")
         linking.stop_acquiring()
@@ -254,10 +280,14 @@ class Daemon:
                 await self._devices.make_safe()
         for link in linking.links.values():
             link.stop()
-        for last_words in (doubts.flush() if doubts else None, recorder.finish() if recorder else None):
-            if last_words is not None:
-                with suppress(TimeoutError):
-                    await asyncio.wait_for(last_words, SAFE_S)
+        await self._last_words(recorder.finish() if recorder else None)
+
+    @staticmethod
+    async def _last_words(writing: Coroutine[Any, Any, None] | None) -> None:
+        """Write what is left to be written; a disk that hangs does not hold the end up."""
+        if writing is not None:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(writing, SAFE_S)
 
     # What operators ask, see control.Controlled
 
@@ -266,7 +296,7 @@ class Daemon:
         node = self.settings.node
         state = NodeState(
             name=node.name,
-            version=version("qnoded"),
+            version=self._version,
             simulation=node.simulation,
             state=self._state,
             started_utc=self._started_utc,
@@ -342,6 +372,8 @@ class Daemon:
         """Return why an instrument that is ready does not do what the node wants of it."""
         if role == CONTROLLER and self._turning is not None:
             return self._turning.problem
+        if role == LASER and self._office is not None and (missing := self._office.waiting_for) is not None:
+            return f"dark: {missing}; light comes by itself if that is over within {DECISION_S:g} s"
         return self._dark if role == LASER else None
 
     # What the parts tell

@@ -22,6 +22,9 @@ from qnoded.instruments.registry import Binding
 from qnoded.node.device import Device, DeviceChanged, DeviceSnapshot
 from qnoded.node.driver_call import through
 
+LASER: Final = "laser"
+CONTROLLER: Final = "polarization"
+"""Roles that the node itself drives, beside its tagger."""
 NEXT_S: Final = 0.25
 """When the node stops, an instrument that hangs delays the closing of the next one by no more."""
 

@@ -13,14 +13,15 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Final
 
-from qnoded.errors import UsageError
+from qnoded.errors import KeyStoreBroken
 from qnoded.exchange import committing, distilling, key_making, wire
 from qnoded.exchange.bootstrapping import Signers
-from qnoded.exchange.distilling import Discard, DistilledKey
+from qnoded.exchange.distilling import Accounts, Discard, DistilledKey
 from qnoded.exchange.live_messages import BlockGivenUp
 from qnoded.exchange.messages import Message
 from qnoded.exchange.reports import BlockDiscarded, BlockSifted, KeyMade, NoKey
 from qnoded.exchange.terms import LinkTerms
+from qnoded.node.disk import Disk
 from qnoded.node.inbox import Inbox
 from qnoded.node.keys.contents import Role
 from qnoded.node.keys.pools import PoolLevels
@@ -35,6 +36,9 @@ from qnoded.records import SIDES
 
 MOST_BLOCKS: Final = 32
 """In work at once: on a channel with 0.2 s of delay a block takes some 20 s of questions and answers."""
+
+STORE: Final = "the key store"
+"""Under which name the node's people see it."""
 
 Say = Callable[[Message, int], None]
 """Sends a message in a conversation of the session."""
@@ -55,10 +59,16 @@ class KeyMaking:
     """Key left for authentication, as of the last block."""
     signers: Signers | None = None
     """Identities of this node and of the peer; None: no signed exchange."""
+    halted: str = ""
+    """Why the link was halted before the daemon started; empty: it was not, or its operator has given the ledger up."""
+    disk: Disk | None = None
+    """Shows the node's people that the store cannot be written."""
     agreed_loop_s: float | None = None
     """When this end last made an agreement; None: it has not since the daemon started."""
     tell: Tell = lambda _level, _text: None
     """Takes events for people."""
+    _unwritable: str = ""
+    """Why the store could not be written last; empty: it could."""
 
     @property
     def link(self) -> str:
@@ -83,21 +93,49 @@ class KeyMaking:
             discarded={reason.name: count for reason, count in tally.keyless.items()},
             authentication_bytes=(levels.sending_bytes, levels.receiving_bytes) if levels else None,
             authentication_low=levels is not None and levels.low,
+            to_do=self._to_do(),
+        )
+
+    def _to_do(self) -> str:
+        if self._unwritable:
+            return f"the key store cannot be written, no key is made until it can: {self._unwritable}"
+        if not (withheld := self.store.withheld(self.link)):
+            return ""
+        begin = "" if self.signers else ", and one new first_secret at both, then restart both"
+        return (
+            f"no key of the link is handed out: {withheld}; find out why, then qnodectl enrol at each end that has a "
+            f"ledger{begin} (docs/keys.md, To begin a link anew)"
         )
 
     async def declare_lost(self) -> None:
-        """Let a signed exchange take the place of the link's ledger.
+        """Let a signed exchange take the place of the link's ledger, or the next start a new first secret.
 
         Raises
         ------
         UsageError
-            If there is no ledger, or no identities are pinned.
+            If there is no ledger.
         """
-        if self.signers is None:
-            problem = "no identities are pinned; give both nodes a new first_secret instead (docs/keys.md)"
-            raise UsageError(problem)
         await asyncio.wrap_future(self.store.declare_lost(self.link))
-        self.levels = None
+        self.levels, self.halted = None, ""
+
+    async def demand_room(self) -> None:
+        """Begin no session that could not keep its first key.
+
+        Raises
+        ------
+        KeyStoreBroken
+            If the store cannot be written.
+        """
+        await asyncio.wrap_future(self.store.demand_room())
+        self._unwritable = ""
+        if self.disk is not None:
+            self.disk.works(STORE)
+
+    def broke(self, error: KeyStoreBroken) -> None:
+        """Take note that the store could not be written."""
+        self._unwritable = str(error)
+        if self.disk is not None:
+            self.disk.fails(STORE, f"{STORE} cannot be written, no key is made until it can: {error}")
 
     async def look(self) -> None:
         """Look how much key is left for authentication."""
@@ -117,6 +155,18 @@ class _Work:
     task: asyncio.Task[None] | None = None
     given_up: NoKey | None = None
     """By the peer."""
+    leaked_bits: int = 0
+    """What alice has told of it until now."""
+    corrected_errors: int = 0
+
+    def told(self, message: Message) -> None:
+        """Count what a message of alice's discloses."""
+        self.leaked_bits += key_making.disclosed_bits(message)
+
+    def reconciled(self, record: object) -> None:
+        """Take the exact numbers once they are known."""
+        if isinstance(record, Accounts):
+            self.leaked_bits, self.corrected_errors = record.leaked_bits, record.corrected_errors
 
 
 class Distillation:
@@ -176,6 +226,8 @@ class Distillation:
             if work.task is not None:
                 work.task.cancel()
         else:
+            if not self._is_alice:
+                work.told(message)
             work.inbox.put(message)
 
     async def run(self) -> None:
@@ -212,7 +264,7 @@ class Distillation:
             # Shielded, since a job that is cancelled while it waits leaves no row.
             await asyncio.shield(asyncio.wrap_future(work.begun))
             if work.given_up is None:
-                await self._distil(work, self._runner(conversation, work.inbox))
+                await self._distil(work, self._runner(conversation, work.inbox, work))
         except asyncio.CancelledError:
             if work.given_up is None:
                 raise
@@ -223,7 +275,7 @@ class Distillation:
 
     async def _distil(self, work: _Work, runner: ScriptRunner) -> None:
         block, terms, over = work.block, self._keys.terms, self._keys.pool.over
-        sampled = key_making.tested(block)
+        sampled = key_making.tested(block, terms)
         agreed = key_making.agreement(terms, sampled)
         result: DistilledKey | Discard
         if self._is_alice:
@@ -255,15 +307,27 @@ class Distillation:
         else:
             self._give_up(work, NoKey.NOT_COMMITTED, "report it with both ends' logs if it happens again")
 
-    def _runner(self, conversation: int, inbox: Inbox) -> ScriptRunner:
+    def _runner(self, conversation: int, inbox: Inbox, work: _Work | None = None) -> ScriptRunner:
         def say(message: Message) -> None:
+            if work is not None and self._is_alice:
+                work.told(message)
             self._say(message, conversation)
 
-        return ScriptRunner(inbox, self._keys.pool, self._keys.progress, say, lambda _: None)
+        def emitted(record: object) -> None:
+            if work is not None:
+                work.reconciled(record)
+
+        return ScriptRunner(inbox, self._keys.pool, self._keys.progress, say, emitted)
 
     def _give_up(self, work: _Work, reason: NoKey, numbers: str) -> None:
         """Close a block's row unless it is settled with the peer, and tell."""
-        account = key_making.without_key(work.block, self._keys.terms, reason.value)
+        account = key_making.without_key(
+            work.block,
+            self._keys.terms,
+            reason.value,
+            leaked_bits=work.leaked_bits,
+            corrected_errors=work.corrected_errors,
+        )
         # Not waited for: the store does one after the other, and a session may be ending here.
         self._keys.store.note(self._keys.link, account, work.row)
         self._discarded(work.block, reason, numbers)

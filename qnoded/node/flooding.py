@@ -29,7 +29,7 @@ class Restartable(Protocol):
     """A socket that can throw away what it holds."""
 
     async def restart(self) -> None:
-        """Close all connections and begin anew."""
+        """Close all connections at once, and begin anew as soon as that can be; where that is under way, return."""
         ...
 
 
@@ -62,6 +62,11 @@ class FloodGate:
 
     async def run(self) -> None:
         """Watch until cancelled."""
+        # A link whose address was taken meanwhile holds up neither the others nor the watch.
+        async with asyncio.TaskGroup() as restarting:
+            await self._watch(restarting)
+
+    async def _watch(self, restarting: asyncio.TaskGroup) -> None:
         least = self._resident()
         while True:
             await asyncio.sleep(LOOK_S)
@@ -70,7 +75,7 @@ class FloodGate:
                 least += min(grown, 0)
                 continue
             for socket in self._sockets:
-                await socket.restart()
+                restarting.create_task(socket.restart())
             await asyncio.sleep(CALM_S)
             _give_back()
             least = self._resident()

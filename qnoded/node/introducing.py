@@ -51,9 +51,8 @@ class Introducing:
 
     @property
     def unready(self) -> str:
-        """Why this end does not greet."""
-        respite_s = self._not_before_s - _now_s()
-        return f"waiting {respite_s:.0f} s after a fault" if respite_s > 0 else "this node has no detections yet"
+        """Why this end does not greet; empty after a fault, which is told already."""
+        return "" if _now_s() < self._not_before_s else "this node has no detections yet"
 
     def _make(self) -> None:
         acquisition = self._acquisition

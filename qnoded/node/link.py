@@ -16,6 +16,7 @@ from typing import Final
 from qnoded.errors import (
     AuthenticationFailed,
     KeysExhausted,
+    KeyStoreBroken,
     LedgersDiffer,
     LocalProtocolError,
     PeerSilent,
@@ -35,7 +36,7 @@ from qnoded.exchange.terms import LinkTerms
 from qnoded.exchange.wire import Frame
 from qnoded.node.acquisition import Acquisition
 from qnoded.node.conversation import Conversation
-from qnoded.node.distillation import KeyMaking
+from qnoded.node.distillation import STORE, KeyMaking
 from qnoded.node.following import LOCKED, Following
 from qnoded.node.introducing import Introducing
 from qnoded.node.lock_file import LockFile, PersistedLock
@@ -56,6 +57,8 @@ MISMATCH_GREETING_S: Final = 10.0
 """Slowly, so that mending one end heals the link and the log stays readable."""
 LEDGERS_DIFFER_S: Final = 30.0
 """Between two sessions that begin without a common key for authentication."""
+UNWRITABLE_S: Final = 10.0
+"""Between two looks whether the key store can be written again."""
 FLUSH_S: Final = 1.0
 """A disk that hangs must not hold the end of the node."""
 UNLOCKED_S: Final = 600.0
@@ -129,6 +132,8 @@ class Link:
         self._controller: ControllerStands | None = None
         self._reaching = Reaching(socket, self._standing, tell)
         self._wake = asyncio.Event()
+        if keys is not None and keys.halted:
+            self._standing.happened(Event.STOP, f"halted before this start: {keys.halted}", "error")
 
     # What the daemon asks of a link
 
@@ -150,31 +155,57 @@ class Link:
             self._say_goodbye(Event.STOP, "the node stops")
 
     def pause(self) -> None:
-        """Say goodbye and talk no more until ``resume``."""
-        if self._standing.state in _SILENT:
-            return
-        self._say_goodbye(Event.PAUSE, "paused by the operator")
-
-    def resume(self) -> None:
-        """Go on after ``pause``; nothing happens where the link is not paused."""
-        if self._standing.state is State.PAUSED:
-            self._standing.happened(Event.RESUME, "resumed by the operator")
-            self._wake.set()
-
-    async def enrol(self) -> None:
-        """Declare the ledger of authentication key lost, so that a signed exchange makes a new one.
+        """Say goodbye and talk no more until ``resume``.
 
         Raises
         ------
         UsageError
-            If there is none, or no signed exchange may take its place.
+            If the link has stopped.
+        """
+        self._demand_going("pause")
+        if self._standing.state is State.PAUSED:
+            return
+        self._say_goodbye(Event.PAUSE, "paused by the operator")
+
+    def resume(self) -> None:
+        """Go on after ``pause``; nothing happens where the link is not paused.
+
+        Raises
+        ------
+        UsageError
+            If the link has stopped.
+        """
+        self._demand_going("resume")
+        if self._standing.state is State.PAUSED:
+            self._standing.happened(Event.RESUME, "resumed by the operator")
+            self._wake.set()
+
+    def _demand_going(self, order: str) -> None:
+        if self._standing.state is State.STOPPED:
+            problem = (
+                f"the link has stopped, and {order} does nothing to it: {self._standing.reason}; once you know why, "
+                "qnodectl enrol if it was halted or its key is used up, else restart the daemon"
+            )
+            raise UsageError(problem)
+
+    async def enrol(self) -> None:
+        """Declare the ledger of authentication key lost: a signed exchange makes a new one, or the next start does.
+
+        A link that has stopped is there again.
+
+        Raises
+        ------
+        UsageError
+            If there is none.
         """
         if self._keys is None:
             problem = "this node makes no keys: it has no [keys] table"
             raise UsageError(problem)
         await self._keys.declare_lost()
         self._introducing.rest(0.0)
-        self._leave(Event.SESSION_ENDED, "the operator has declared the ledger lost")
+        reason = "the operator has declared the ledger lost"
+        self._leave(Event.SESSION_ENDED, reason)
+        self._standing.enter(Event.ENROL, reason)
 
     def interlude(self) -> None:
         """Ask for a CHSH interlude as soon as possible.
@@ -210,6 +241,8 @@ class Link:
             epochs=tally.epochs,
             sifted_age_s=None if tally.sifted_loop_s is None else now_s - tally.sifted_loop_s,
             discards={reason.name: count for reason, count in tally.discards.items()},
+            withdrawn={reason.name: count for reason, count in tally.withdrawn.items()},
+            withdrawn_bits=tally.withdrawn_bits,
             bits_per_detection=tally.bits_per_detection,
             blocks=tally.blocks,
             peer_age_s=self._reaching.age_s,
@@ -363,13 +396,19 @@ class Link:
             # Another session would only be another guess for a forger, or fail the same way.
             self._tell("error", str(reason))
             self._say_goodbye(Event.STOP, str(reason))
+        if isinstance(reason, KeyStoreBroken):
+            assert self._keys is not None
+            self._keys.broke(reason)
+            conversation.say_goodbye(f"{STORE} of {self.role} cannot be written")
         if conversation is self._conversation:
             lost = isinstance(reason, PeerSilent)
-            self._leave(Event.PEER_LOST if lost else Event.SESSION_ENDED, str(reason))
+            level: Level = "error" if isinstance(reason, (LedgersDiffer, KeyStoreBroken)) else "info"
+            self._leave(Event.PEER_LOST if lost else Event.SESSION_ENDED, str(reason), level)
         if isinstance(reason, LedgersDiffer):
             # For people at both ends to mend: until then once in a while is enough, and no story tells more.
-            self._tell("error", str(reason))
             self._introducing.rest(LEDGERS_DIFFER_S)
+        elif isinstance(reason, KeyStoreBroken):
+            self._introducing.rest(UNWRITABLE_S)
         elif not isinstance(reason, PeerSilent):
             self._introducing.rest()
             self._story.fault(str(reason))
@@ -379,7 +418,7 @@ class Link:
             self._conversation.say_goodbye(reason)
         self._leave(event, reason)
 
-    def _leave(self, event: Event, reason: str) -> None:
+    def _leave(self, event: Event, reason: str, level: Level = "info") -> None:
         """Give the session up, if there is one, and begin again with another nonce."""
         conversation, self._conversation = self._conversation, None
         self._introducing.forget()
@@ -390,7 +429,7 @@ class Link:
             conversation.end(PeerSilent(reason))
             for waiting in conversation.inbox.leftovers():
                 self._count_unused(waiting)
-        self._standing.enter(event, reason)
+        self._standing.enter(event, reason, level)
 
     def _reported(self, report: object) -> None:
         self._tally.add(report, self._now_s())

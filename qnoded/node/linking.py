@@ -145,7 +145,7 @@ class Linking:
             make_script=script_maker(terms, link.role, receiver, self._pool, self._acquisition),
             watchers=self._watchers,
             tell=lambda level, text: self._tell(level, f"link {name}", text),
-            keys=self._keys.making(name, self._watchdog) if self._keys else None,
+            keys=self._keys.making(name, self._watchdog, self._disk) if self._keys else None,
             light=self._light,
         )
 

@@ -7,7 +7,10 @@ light. The office waits until laser and node are well, switches on, and renews t
   end of the process: nothing that comes back by itself, a cable, a laser, the daemon, brings the light back.
 - What is wrong with the node alone, an event loop that was held up, makes dark as well. But the decision holds, and
   light comes back once the node has been well for a while, if the laser was there all the time.
-- If the whole process dies or hangs, no permit is renewed, and the laser's driver or the instrument goes dark.
+- Dark is what the laser itself says after it was told so. Where it does not, there is a doubt, also where the light
+  ends because the node stops.
+- If the whole process dies or hangs, no permit is renewed, and the laser's driver or the instrument goes dark. That the
+  laser emits is remembered from before it does: light comes back with the next start only if the laser is there then.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ import asyncio
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from qnoded.errors import EmissionRefused, InstrumentError, QnodedError, UsageError
 from qnoded.instruments.permit import EmissionPermit
@@ -48,6 +51,22 @@ class LightChanged:
     """What and why, for people."""
 
 
+class Memory(Protocol):
+    """What the node's next run will know of the laser; ``DoubtFile`` is one, tests have others."""
+
+    def keep(self, doubt: str | None) -> None:
+        """Remember why the laser stays dark until a person decides, or that one has; returns at once."""
+        ...
+
+    def emits(self, emits: bool) -> None:
+        """Remember that the laser may emit, or that it was seen dark; returns at once."""
+        ...
+
+    async def flush(self) -> None:
+        """Return once all is written."""
+        ...
+
+
 class PermitOffice:
     """Decides over the light of one laser."""
 
@@ -59,7 +78,7 @@ class PermitOffice:
         max_power_dbm: float,
         health: Mapping[str, Callable[[], bool]],
         tell: Callable[[LightChanged], None],
-        remember: Callable[[str | None], None],
+        memory: Memory,
         role: str = "laser",
     ) -> None:
         """Start without a decision: dark.
@@ -77,9 +96,8 @@ class PermitOffice:
             second.
         tell
             Called with every change.
-        remember
-            Called with the doubt for which the laser stays dark until a person decides, and with None once one has;
-            must return at once. Whoever starts the node asks what was remembered before he calls ``resume``.
+        memory
+            Outlives the process. Whoever starts the node asks it what was remembered before he calls ``resume``.
 
         Raises
         ------
@@ -94,7 +112,7 @@ class PermitOffice:
             raise UsageError(problem)
         self._devices, self._role = devices, role
         self._power_dbm, self._max_power_dbm = power_dbm, max_power_dbm
-        self._health, self._tell, self._remember = health, tell, remember
+        self._health, self._tell, self._memory = health, tell, memory
         self._decision: _Decision | None = None
         self._decided = asyncio.Event()
         self._number = 0
@@ -112,14 +130,14 @@ class PermitOffice:
 
     def resume(self, reason: str) -> None:
         """Decide that there shall be light as soon as all is well, for ``DECISION_S`` from now on."""
-        self._remember(None)
+        self._memory.keep(None)
         if self._decision is None or self._decision.revoked.is_set():
             self._decision = _Decision(reason, asyncio.get_running_loop().time())
             self._decided.set()
 
     def revoke(self, reason: str) -> None:
         """Decide that there shall be no light, now and until ``resume``, also if the node is started anew."""
-        self._remember(reason)
+        self._memory.keep(reason)
         self.stop(reason)
 
     def stop(self, reason: str) -> None:
@@ -153,8 +171,11 @@ class PermitOffice:
                 await self._healed(laser, decision)
         except _Dark as end:
             if isinstance(end, _Doubt) and not decision.revoked.is_set():
-                self._remember(str(end))
-            return str(end)
+                self._memory.keep(str(end))
+            if isinstance(end, _Faulty):
+                # Only now: whoever connects the laser anew must not come between it and the look whether it is dark.
+                self._devices.report(self._role, end.laser, end.error)
+            return "; ".join(dict.fromkeys(filter(None, (str(end), decision.unseen))))
 
     async def _granted(self, decision: _Decision) -> Laser:
         """Wait until all is well; return the laser."""
@@ -187,6 +208,11 @@ class PermitOffice:
         """Emit under permits until something ends it, which is told by a ``_Dark``."""
         loop = asyncio.get_running_loop()
         try:
+            self._memory.emits(True)
+            with suppress(TimeoutError):
+                # A disk that hangs holds nobody up.
+                await asyncio.wait_for(self._memory.flush(), ANSWER_S)
+            decision.check()
             permit = self._permit(laser, decision)
             await self._ask(laser.emit(self._power_dbm, permit), "emit")
             on_s = loop.time()
@@ -206,24 +232,34 @@ class PermitOffice:
                 await self._ask(laser.renew(permit), "renew")
         except QnodedError as error:
             if isinstance(error, InstrumentError) and not isinstance(error, EmissionRefused):
-                self._devices.report(self._role, laser, error)
-                raise _Doubt(str(error)) from error
+                raise _Faulty(laser, error) from error
             raise _Dark(str(error)) from error
         except asyncio.CancelledError:
             self._tell(LightChanged(False, "dark: the node stops"))
             raise
         finally:
             self._emitting = False
-            await through(self._darken(laser))
+            await through(self._darken(laser, decision))
 
     async def _ask(self, call: Coroutine[Any, Any, None], what: str) -> None:
         await bounded(call, f"{self._role}: {what}", ANSWER_S)
 
-    async def _darken(self, laser: Laser) -> None:
+    async def _darken(self, laser: Laser, decision: _Decision) -> None:
+        """Make dark, and look whether it is: a driver's ``make_safe`` is quiet where the laser cannot be reached."""
+        loop = asyncio.get_running_loop()
+        ends_s = loop.time() + SAFE_S + ANSWER_S
         try:
             await bounded(laser.make_safe(), f"{self._role}: make safe", SAFE_S)
+            seen = await bounded(laser.read(), f"{self._role}: read", ends_s - loop.time())
+            problem = f"the {self._role} says that it emits after it was made dark" if seen.emitting else None
         except QnodedError as error:
-            self._tell(LightChanged(False, f"{error}; the last permit lapses within {LEASE_S:g} s"))
+            problem = str(error)
+        if problem is None:
+            self._memory.emits(False)
+            return
+        decision.unseen = f"not seen dark: {problem}; the last permit lapses within {LEASE_S:g} s"
+        self._memory.keep(decision.unseen)
+        self._tell(LightChanged(False, decision.unseen))
 
     def _missing(self) -> str | None:
         """Return what speaks against light now."""
@@ -264,12 +300,16 @@ class _Decision:
     reason: str
     made_s: float
     against: str = ""
+    unseen: str | None = None
+    """Why nobody knows that the laser is dark, after it was to be; None: it is."""
     revoked: asyncio.Event = field(default_factory=asyncio.Event)
 
     def check(self) -> None:
         """Look whether it still holds."""
         if self.revoked.is_set():
             raise _Dark(self.against)
+        if self.unseen is not None:
+            raise _Doubt(self.unseen)
 
     async def rest(self) -> None:
         """Wait until the next look is due, or light is revoked."""
@@ -284,6 +324,14 @@ class _Dark(Exception):
 
 class _Doubt(_Dark):
     """It is about the laser: a person has to look before there is light again."""
+
+
+class _Faulty(_Doubt):
+    """It has failed an order; it is to be connected anew."""
+
+    def __init__(self, laser: Laser, error: InstrumentError) -> None:
+        super().__init__(str(error))
+        self.laser, self.error = laser, error
 
 
 class _Unwell(_Dark):

@@ -18,8 +18,11 @@ from qnoded.instruments.capability import PolarizationControllerCapability, Time
 from qnoded.instruments.registry import ROLES, validate
 from qnoded.node.curve import load_keys, load_peer
 from qnoded.node.delivery.tls import server_context
+from qnoded.node.keys.database import demand_private
 from qnoded.node.keys.identities import own_identity, pinned_identity
+from qnoded.node.keys.opening import FILE_NAME, first_secret
 from qnoded.node.keys.secret_files import read_secret, sealing_key
+from qnoded.node.occupancy import demand_own
 from qnoded.node_settings import NodeSettings
 
 ROOT: Final = 0
@@ -36,7 +39,7 @@ def precheck(settings: NodeSettings, where: str) -> Findings:
 
     Reads key files if they are there and this user may; forgets their content at once.
     """
-    findings = [_roles(settings, where), _fits(settings, where), _addresses(settings, where), _files(settings, where)]
+    findings = [look(settings, where) for look in (_roles, _fits, _addresses, _files, _state)]
     return [error for errors, _ in findings for error in errors], [note for _, notes in findings for note in notes]
 
 
@@ -155,6 +158,25 @@ def _files(settings: NodeSettings, where: str) -> Findings:
     return errors, notes
 
 
+def _state(settings: NodeSettings, where: str) -> Findings:
+    """Return who may get at what the node keeps."""
+    folder, key = settings.node.state_dir, "node.state_dir"
+    errors = []
+    looks: tuple[Callable[[], None], ...] = (
+        lambda: demand_own(folder),
+        lambda: demand_private(folder / FILE_NAME, (folder / FILE_NAME).stat()),
+    )
+    for look in looks:
+        try:
+            look()
+        except ConfigError as error:
+            errors.append(ConfigError(where, key, f"{error.where}: {error.problem}", error.remedy))
+        except OSError:
+            # Not there yet, or hidden from this user: the daemon makes it, or says what is wrong.
+            continue
+    return errors, []
+
+
 def _named_files(settings: NodeSettings) -> Iterator[tuple[str, Path, Callable[[Path], Any], str]]:
     """Yield key, path, what reads the file, and how to come by it if it is not there."""
     for name, link in settings.links.items():
@@ -165,7 +187,7 @@ def _named_files(settings: NodeSettings) -> Iterator[tuple[str, Path, Callable[[
             remedy = (
                 "make it with qnodectl keys new-secret and copy it to the peer, unless the link has had keys before"
             )
-            yield f"links.{name}.first_secret", link.first_secret, lambda path: read_secret(path).wipe(), remedy
+            yield f"links.{name}.first_secret", link.first_secret, lambda path: first_secret(path).wipe(), remedy
         if link.peer_identity:
             remedy = "copy the peer's NAME.identity to here"
             yield f"links.{name}.peer_identity", link.peer_identity, pinned_identity, remedy

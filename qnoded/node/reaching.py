@@ -8,13 +8,16 @@ from collections.abc import Callable
 from typing import Final
 
 from qnoded.errors import RemoteProtocolError
-from qnoded.exchange.lifecycle import Event
+from qnoded.exchange.lifecycle import Event, State
 from qnoded.node.sockets import Wire
 from qnoded.node.standing import Standing
 from qnoded.node.status import Level
 
 GARBAGE_S: Final = 10.0
 """Between two words about messages that cannot be read: a peer must not fill the log."""
+UNHEARD_S: Final = 45.0
+"""No peer that greets is silent for so long: one rests for 30 s where the ends share no key, and in MISMATCH one greets
+each 10 s."""
 RENEWAL_S: Final = 5.0
 """The connecting end makes a new socket when it was not heard for so long: libzmq gives some connections up."""
 
@@ -56,11 +59,16 @@ class Reaching:
             self._standing.reason = str(error)
 
     def look(self) -> None:
-        """Tell of refused keys, and connect anew where nothing is heard; for an end without a session."""
+        """Tell of refused keys and of silence, and connect anew where nothing is heard; for ends without a session."""
         refused = self._socket.refused
         if refused > self._told_of_refusal:
             self._told_of_refusal = refused
-            self._standing.enter(Event.UNKNOWN_KEY, f"{refused} connections refused because of their key")
+            words = self._socket.obstacle or f"{refused} connections refused because of their key"
+            self._standing.enter(Event.UNKNOWN_KEY, words)
+        elif self._standing.state is State.ABSENT and self._socket.obstacle:
+            self._standing.explain(self._socket.obstacle)
+        elif self._standing.state in (State.GREETING, State.MISMATCH) and (self.age_s or 0.0) > UNHEARD_S:
+            self._standing.happened(Event.PEER_LOST, f"nothing was heard for {UNHEARD_S:g} s")
         if self._socket.connects and _now_s() - max(self._renewed_s, self._heard_s or 0.0) > RENEWAL_S:
             self._renewed_s = _now_s()
             self._socket.renew()

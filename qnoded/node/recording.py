@@ -16,6 +16,7 @@ import numpy as np
 from qnoded.errors import ConfigError
 from qnoded.exchange.reports import BlockSifted, EpochSifted
 from qnoded.node.disk import Disk
+from qnoded.node.whole_file import write_all
 from qnoded.stages.sifting import pack
 
 MOST_WAITING: Final = 512
@@ -125,17 +126,11 @@ class SiftedRecorder:
         )
 
 
-def write(file: FileIO, content: bytes) -> int:
-    """Write as much as the disk takes at once; return how much that was."""
-    return file.write(content) or 0
-
-
 def _write_whole(file: FileIO, content: bytes) -> None:
     """Append all or nothing: half a line would spoil the next one, too."""
     before = file.seek(0, os.SEEK_END)
     try:
-        while content:
-            content = content[write(file, content) :]
+        write_all(file, content)
     except OSError:
         file.truncate(before)
         raise

@@ -12,6 +12,7 @@ socket (``renew``) when nothing is heard.
 from __future__ import annotations
 
 import asyncio
+import errno
 import itertools
 from collections import deque
 from collections.abc import Callable, Sequence
@@ -26,6 +27,7 @@ from qnoded.errors import ConfigError
 from qnoded.exchange.limits import LARGEST_FRAME_BYTES
 from qnoded.exchange.wire import Frame
 from qnoded.node.curve import CurveKeys
+from qnoded.node.probing import speaks_zmtp
 
 MOST_FRAMES: Final = 64
 """More parts than any message has: beyond it, the rest is thrown away here; in libzmq, see ``flooding``."""
@@ -38,6 +40,11 @@ HEARTBEAT_TIMEOUT_MS: Final = 5000
 HANDSHAKE_MS: Final = 5000
 RECONNECT_MS: Final = 200
 LONGEST_RECONNECT_MS: Final = 2000
+BROKEN_OFF: Final = 5
+"""Handshakes in a row, none of which a network that comes and goes has to end."""
+_HUNG_UP: Final = (errno.EPIPE, errno.ECONNRESET)
+"""How libzmq says that the other side ended a handshake; a slow one ends by another number."""
+_EXPECTED: Final = "who connects expects another key here: is this end's .key file the peer_key over there?"
 REBIND_S: Final = 0.05
 LAST_WORDS_MS: Final = 200
 """For a goodbye when the node stops."""
@@ -52,6 +59,7 @@ class Wire(Protocol):
     """What a link needs of its socket; ``LinkSocket`` is one, tests have others."""
 
     refused: int
+    obstacle: str
 
     @property
     def connects(self) -> bool:
@@ -178,6 +186,10 @@ class LinkSocket:
     def __init__(self, context: zmq.Context[Any], gatekeeper: Gatekeeper, endpoint: Endpoint) -> None:
         self.refused = 0
         """Handshakes that failed by their keys: a stranger's here, or this end's at the peer."""
+        self.obstacle = ""
+        """Why no connection comes about although somebody is there, if more is known than that a key was refused."""
+        self._broken_off = 0
+        """Handshakes in a row that the other side ended without a word."""
         self.stale = 0
         """Messages of connections that the peer has replaced by newer ones."""
         self._connection: bytes | None = None
@@ -243,7 +255,7 @@ class LinkSocket:
         That end has to speak first: the listener cannot send to a connection that it has not heard.
         """
         # A listener hears of unknown keys from the gatekeeper, and here only of what never got as far: no CURVE at all,
-        # or a client that expects another listener.
+        # or a client that expects another listener, whose first message then does not open.
         refusal = zmq.EVENT_HANDSHAKE_FAILED_AUTH if self.connects else zmq.EVENT_HANDSHAKE_FAILED_PROTOCOL
         while True:
             try:
@@ -251,20 +263,47 @@ class LinkSocket:
             except _Closed:
                 await self._opened.wait()
                 continue
-            # A handshake that breaks off without a word is a network that went away, so it is not among them.
             if event["event"] == refusal:
-                self._count_refused()
-            elif self.connects and event["event"] == zmq.EVENT_HANDSHAKE_SUCCEEDED:
+                self._count_refused(_EXPECTED if event["value"] == zmq.PROTOCOL_ERROR_ZMTP_CRYPTOGRAPHIC else "")
+            elif self.connects:
+                await self._connecting(event["event"], event["value"], connected)
+
+    async def _connecting(self, event: int, value: int, connected: Callable[[], None]) -> None:
+        """Follow the attempts of the end that connects."""
+        if event == zmq.EVENT_HANDSHAKE_FAILED_NO_DETAIL and value in _HUNG_UP:
+            # One is a network that went away.
+            self._broken_off += 1
+            if self._broken_off % BROKEN_OFF == 0:
+                await self._find_obstacle()
+        elif event in (zmq.EVENT_HANDSHAKE_SUCCEEDED, zmq.EVENT_CLOSED):
+            # It stands, or nobody takes it.
+            self._broken_off, self.obstacle = 0, ""
+            if event == zmq.EVENT_HANDSHAKE_SUCCEEDED:
                 connected()
+
+    async def _find_obstacle(self) -> None:
+        address = self._endpoint.connect
+        assert address is not None
+        if await speaks_zmtp(address):
+            self._count_refused("the peer answers but ends the handshake: is peer_key its key?")
+        else:
+            self.obstacle = (
+                f"something at {address} takes connections and ends them at once: is it a proxy or tunnel behind which "
+                "the peer's daemon does not run? or is peer_key not the peer's key?"
+            )
 
     def renew(self) -> None:
         """Connect anew with fresh short-term keys; whatever waited is lost. Only for the connecting end."""
+        if not self._opened.is_set():
+            return  # ``restart`` is at it
         old = self._watched, self._monitor
         self._watched, self._monitor = self._open()
         _close(*old, linger_ms=0)
 
     async def restart(self) -> None:
         """Close all connections, throw away all that was received of them, and begin anew at the same address."""
+        if not self._opened.is_set():
+            return  # another one is at it
         address = None if self.connects else self.address
         self._opened.clear()
         _close(self._watched, self._monitor, linger_ms=0)
@@ -272,8 +311,12 @@ class LinkSocket:
         while not self._opened.is_set():
             # libzmq gives an address back some moments after the socket was closed.
             await asyncio.sleep(REBIND_S)
-            with suppress(ConfigError):
+            try:
                 self._watched, self._monitor = self._open(address)
+            except ConfigError as error:
+                self.obstacle = str(error)
+            else:
+                self.obstacle = ""
                 self._opened.set()
 
     def close(self) -> None:
@@ -289,8 +332,9 @@ class LinkSocket:
         self._connection = connection
         return True
 
-    def _count_refused(self) -> None:
+    def _count_refused(self, why: str = "") -> None:
         self.refused += 1
+        self.obstacle = why
 
     def _open(self, again: str | None = None) -> tuple[_Watched, _Watched]:
         """Open the socket and its monitor; ``again`` is the address that it had before."""

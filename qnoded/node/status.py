@@ -15,6 +15,9 @@ from qnoded.instruments.reading import Reading
 
 Level = Literal["info", "warning", "error"]
 
+GOODBYE: Final = "the peer said goodbye"
+"""How the reason of a link begins that the peer has ended in order."""
+
 NO_KEY_QBER: Final = 0.11
 """Above it no key is left, whatever the block size: Shor and Preskill 2000, 1 - 2 h(e) = 0."""
 
@@ -125,6 +128,8 @@ class KeysStatus:
     authentication_bytes: tuple[int, int] | None = None
     """Key left to authenticate what is sent and what is received, as of the last block."""
     authentication_low: bool = False
+    to_do: str = ""
+    """Why no key is made or handed out, and what to do; empty: nothing hinders it here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,6 +161,10 @@ class LinkStatus:
     """Since the last of them; None: there was none."""
     discards: Mapping[str, int] = field(default_factory=dict)
     """Epochs that gave none, by name of the reason, such as ``NO_LOCK``."""
+    withdrawn: Mapping[str, int] = field(default_factory=dict)
+    """Epochs that gave sifted bits and then went into no block, by name of the reason; among ``epochs`` as well."""
+    withdrawn_bits: int = 0
+    """Sifted bits of theirs; among ``sifted_bits`` as well."""
     bits_per_detection: float | None = None
     """What revealing cost on the wire; None at the end that does not reveal."""
     blocks: int = 0

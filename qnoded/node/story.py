@@ -12,6 +12,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
 from datetime import UTC, datetime
 from enum import Enum
@@ -34,6 +35,8 @@ HEADING: Final = "story"
 PATTERN: Final = "story-*.jsonl"
 MOST_FILES: Final = 16
 """Stories kept per link; the oldest is removed."""
+AGAIN_S: Final = 60.0
+"""Before a story that could not be written is written with what has come since."""
 LONGEST_TEXT: Final = 240
 DEEPEST: Final = 2
 """Records within records that are shown; deeper ones only by name."""
@@ -81,10 +84,13 @@ class Story:
         while True:
             await self._faulty.wait()
             self._faulty.clear()
-            await self.dump(self._fault)
+            if not await self.dump(self._fault):
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._faulty.wait(), AGAIN_S)
+                self._faulty.set()
 
-    async def dump(self, why: str) -> None:
-        """Write all entries to a new file."""
+    async def dump(self, why: str) -> bool:
+        """Write all entries to a new file; return whether that could be."""
         self.tell("dump", why=why)
         now = datetime.now(UTC)
         heading = {
@@ -99,8 +105,10 @@ class Story:
         }
         path = self._folder / f"story-{now:%Y%m%dT%H%M%S.%f}.jsonl"
         what, loss = f"the story of a fault of link {self._folder.name}", "nobody can replay it"
-        if await self._disk.keep(what, loss, self._folder, _write, path, [heading, *self._entries]):
+        written = await self._disk.keep(what, loss, self._folder, _write, path, [heading, *self._entries])
+        if written:
             log.info("the story of the fault is in %s; see it with qnoded replay %s", path, path)
+        return written
 
 
 def outline(value: object, depth: int = 0) -> Any:

@@ -131,7 +131,12 @@ def _refuse(name: str) -> Any:
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # an integer beyond all floats
+        return False
 
 
 def _demand(path: Path, offset: int, holds: bool, problem: str, kind: type[Any] = GarbledRecording) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter, deque
 from collections.abc import Sequence
 from typing import Final
@@ -15,6 +16,7 @@ from qnoded.exchange.reports import (
     ClockTracked,
     EpochDiscarded,
     EpochSifted,
+    EpochWithdrawn,
     InterludePlanned,
     KeyMade,
     LockLost,
@@ -35,6 +37,8 @@ RECENT_EPOCHS: Final = 36
 """Twenty seconds: long enough for a steady QBER, short enough to see a kick."""
 RECENT_S: Final = 20.0
 """Older epochs say nothing of now: a link that rests shows no rates."""
+GAP_S: Final = 3.0
+"""Without a sifted epoch: this end's clicks of before may have been of another light."""
 BASES_OF_CHSH: Final = 2
 
 
@@ -46,8 +50,13 @@ class Tally:
         self.epochs = 0
         self.sifted_loop_s: float | None = None
         """When the latest epoch was sifted."""
+        self._sifting_since_s = -math.inf
+        """When the first of those without a gap was."""
         self.blocks = 0
         self.discards: Counter[Reason] = Counter()
+        self.withdrawn: Counter[Reason] = Counter()
+        """Sifted epochs that went into no block."""
+        self.withdrawn_bits = 0
         self.blocks_distilled = 0
         self.secret_bits = 0
         """Of their keys, as the bound allows."""
@@ -60,18 +69,24 @@ class Tally:
         """``loop_s`` and clicks of this end's epochs."""
         self._recent: deque[tuple[float, EpochSifted]] = deque(maxlen=RECENT_EPOCHS)
         self._revealed: deque[Revealed] = deque(maxlen=RECENT_EPOCHS)
-        self._tracked: tuple[ClockTracked, float] | None = None
+        self._tracked: tuple[ClockTracked, float | None] | None = None
+        """The last report, and when photons last confirmed the clock, ``loop_s``."""
         self._service: I64 | None = None
 
     def add(self, report: object, loop_s: float) -> None:
         """Take a report of the script."""
         if isinstance(report, EpochSifted):
             self.epochs += 1
+            if self.sifted_loop_s is None or loop_s - self.sifted_loop_s > GAP_S:
+                self._sifting_since_s = loop_s
             self.sifted_loop_s = loop_s
             self.sifted_bits += report.sifted.bits.size
             self._recent.append((loop_s, report))
         elif isinstance(report, EpochDiscarded):
             self.discards[report.reason] += 1
+        elif isinstance(report, EpochWithdrawn):
+            self.withdrawn[report.reason] += 1
+            self.withdrawn_bits += report.bits
         elif isinstance(report, BlockSifted):
             self.blocks += 1
         elif isinstance(report, KeyMade):
@@ -82,7 +97,8 @@ class Tally:
         elif isinstance(report, Revealed):
             self._revealed.append(report)
         elif isinstance(report, ClockTracked):
-            self._tracked = report, loop_s
+            confirmed_s = self._tracked[1] if self._tracked else None
+            self._tracked = report, loop_s if report.report.reason is None else confirmed_s
         elif isinstance(report, LockLost):
             self.forget_clock()
         elif isinstance(report, InterludePlanned):
@@ -105,14 +121,21 @@ class Tally:
         tracked, then_s = self._tracked
         state = tracked.state
         return ClockStatus(
-            tracked.report.locked, state.offset_ps, state.frequency_error, state.peak_sigma_ps, loop_s - then_s
+            tracked.report.locked,
+            state.offset_ps,
+            state.frequency_error,
+            state.peak_sigma_ps,
+            None if then_s is None else loop_s - then_s,
         )
 
     def rates(self, loop_s: float) -> Rates:
-        """Return the rates of the last epochs: this end's clicks in all of them, the rest in those that were sifted."""
+        """Return the rates of the last epochs that were sifted, this end's clicks since they are without a gap.
+
+        Where none is sifted any more, this end's clicks are those since then: dark epochs are never mixed with others.
+        """
         recent = self._sifted(loop_s)
         alice_hz, bob_hz = (_mean_hz([one.clicks[side] for one in recent]) for side in range(len(SIDES)))
-        own_hz = _mean_hz([clicks for then_s, clicks in self._clicks if loop_s - then_s <= RECENT_S])
+        own_hz = _mean_hz([clicks for then_s, clicks in self._clicks if then_s >= self._own_since_s(loop_s)])
         if own_hz is not None and self._role == SIDES[0]:
             alice_hz = own_hz
         elif own_hz is not None:
@@ -123,6 +146,13 @@ class Tally:
             _mean_hz([one.coincidences for one in recent]),
             _mean_hz([one.sifted.bits.size for one in recent]),
         )
+
+    def _own_since_s(self, loop_s: float) -> float:
+        last_s = self.sifted_loop_s
+        stretch_s = -math.inf
+        if last_s is not None:
+            stretch_s = self._sifting_since_s if loop_s - last_s <= GAP_S else last_s + GAP_S
+        return max(stretch_s, loop_s - RECENT_S)
 
     def qber(self, loop_s: float) -> dict[str, Share]:
         """Return the share of wrong test bits of the last sifted epochs, by basis and in total, with 95 % intervals."""

@@ -15,12 +15,11 @@ from qnoded.exchange.happenings import ControllerStands
 from qnoded.exchange.reports import ControllerDue
 from qnoded.instruments.protocols import DEADLINE_S, Instrument, PolarizationController
 from qnoded.instruments.reading import PolarizationReading
-from qnoded.node.devices import Devices
+from qnoded.node.devices import CONTROLLER, Devices
 from qnoded.node.driver_call import bounded
 from qnoded.node.status import Level
 from qnoded.node.tasks import background
 
-CONTROLLER: Final = "polarization"
 LOOK_S: Final = 0.1
 """Between two looks at a controller that moves: an epoch has 0.55 s."""
 TOLERANCE_DEG: Final = 2.0

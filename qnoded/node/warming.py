@@ -25,6 +25,7 @@ def warm(over: Callable[..., Any]) -> None:
     """
     from qnoded.exchange import distilling, identifying  # noqa: F401 - imported for their kernels
     from qnoded.exchange.happenings import Detected
+    from qnoded.node import key_service, linking, recording, turning  # noqa: F401 - so that no import holds up the loop
     from qnoded.node.cutting import Cutter
     from qnoded.stages.synchronization.acquisition import SearchRange, acquire
 

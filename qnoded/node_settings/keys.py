@@ -52,8 +52,8 @@ class KeysSettings(BaseModel):
     kek: LocatedPath | None = None
     """File with the 32 bytes that seal the store, made by ``qnodectl keys new-kek``; absent: the systemd credential."""
     identity: LocatedPath | None = None
-    """File with the private identity of this node, made by ``qnodectl pki identity``; links with ``peer_identity``
-    need it."""
+    """File with the private identity of this node, made by ``qnodectl pki identity``; absent: the systemd credential.
+    Links with ``peer_identity`` need one of both."""
     stored_key_bits: KeyBits = 256
     """Length of one stored key; longer ones are joined. Alice's node decides for a link."""
     lifetime_s: Annotated[Number, Field(gt=0.0, le=LONGEST_LIFETIME_S)] = 30 * 86400.0

@@ -148,10 +148,16 @@ class NodeSettings(BaseModel):
             problem = "delivery needs a [keys] table: where the key store is and what seals it"
             raise ValueError(problem)
         for name, link in self.links.items():
-            if link.peer_identity is not None and (self.keys is None or self.keys.identity is None):
+            if self.keys is not None and link.terms.multi_click == "discard":
                 problem = (
-                    f"links.{name}.peer_identity needs keys.identity, with which this node signs; make it with "
-                    "qnodectl pki identity DIR NAME, or remove peer_identity at both ends"
+                    f"links.{name}.terms.multi_click = 'discard' makes no secret key: who can make several detectors "
+                    "click would choose which bits count; use 'random', or remove [keys] at both ends"
+                )
+                raise ValueError(problem)
+            if link.peer_identity is not None and self.keys is None:
+                problem = (
+                    f"links.{name}.peer_identity needs a [keys] table with the identity that this node signs with; "
+                    "make it with qnodectl pki identity DIR NAME, or remove peer_identity at both ends"
                 )
                 raise ValueError(problem)
         for name, remote in (self.delivery.remote if self.delivery else {}).items():

@@ -243,7 +243,7 @@ class Unplug(SideEvent):
 
     what: Literal["unplug"]
     device: Literal[
-        "tagger", "laser", "polarization", "power-meter", "attenuator", "switch", "detector-supply"
+        "tagger", "laser", "polarization", "power-meter", "attenuator", "switch", "detector-supply", "oven"
     ]  # fmt: skip
 
 

@@ -1,5 +1,7 @@
 """Hiding which detector clicked: what is done to clicks before their times and bases are revealed.
 
+The matcher's are hidden likewise: which of the revealed clicks met one of his tells when his detectors clicked.
+
 Delays are off already and clicks at once resolved. Two traces are left. A detector does not click again within its dead
 time, so of two near clicks in one basis another detector gave the second; and its echoes come at times of its own. Then
 a tagger with coarse ticks puts all times on a lattice: a delay that is no whole number of ticks gives each detector one
@@ -16,7 +18,7 @@ import numpy as np
 
 from qnoded.kernels.filtering import NEVER_PS
 from qnoded.kernels.ordering import put_in_order
-from qnoded.records import U8, DetectionEpoch, Receiver
+from qnoded.records import I64, U8, DetectionEpoch, Receiver
 
 DRAW_BITS: Final = 32
 """Random bits of the place of a click within its tick."""
@@ -29,7 +31,7 @@ class CommonDeadTime:
 
     Parameters
     ----------
-    receiver : of the revealer
+    receiver : whose clicks they are
     basis_of : uint8[256], index of each detector's basis
     bases_of_link : number of bases
 
@@ -49,12 +51,19 @@ class CommonDeadTime:
 
     def push(self, epoch: DetectionEpoch) -> DetectionEpoch:
         """Return what is left of the next epoch's clicks: delays removed, clicks at once resolved."""
+        return self._cut(epoch, self._last_ps)
+
+    def alone(self, epoch: DetectionEpoch) -> DetectionEpoch:
+        """Return what is left of clicks before which nobody knows any: none is within a dead time of the start."""
+        return self._cut(epoch, np.full_like(self._last_ps, epoch.start_ps))
+
+    def _cut(self, epoch: DetectionEpoch, last_ps: I64) -> DetectionEpoch:
         basis, kept = self._basis_of[epoch.detector], np.ones(len(epoch), np.bool_)
         for number, least_ps in enumerate(self._dead_time_ps):
             own = np.flatnonzero(basis == number)
             if own.size:
-                kept[own] = np.diff(epoch.tag_ps[own], prepend=self._last_ps[number]) >= least_ps
-                self._last_ps[number] = epoch.tag_ps[own[-1]]
+                kept[own] = np.diff(epoch.tag_ps[own], prepend=last_ps[number]) >= least_ps
+                last_ps[number] = epoch.tag_ps[own[-1]]
         if kept.all():
             return epoch
         return DetectionEpoch(epoch.detector[kept], epoch.tag_ps[kept], epoch.start_ps, epoch.stop_ps, epoch.gaps)

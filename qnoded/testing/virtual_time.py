@@ -6,7 +6,8 @@ An hour of time-outs and back-offs takes milliseconds, and the same on every run
         assert virtual_time.run(after_an_hour()) == "still here"
 
 Time stands still while code runs and while a thread of ``run_in_executor`` or ``asyncio.to_thread`` works. It knows of
-no other thread and of no peer behind a socket: code that waits for those with a time-out needs a real loop.
+no other thread, and of no peer behind a socket unless that lives in the same loop: code that waits for others with a
+time-out needs a real loop.
 """
 
 from __future__ import annotations

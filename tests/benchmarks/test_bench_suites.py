@@ -20,7 +20,13 @@ def bench_args(*words: str) -> argparse.Namespace:
     return parser.parse_args(words)
 
 
-@pytest.mark.parametrize("suite", SUITES)
+PATIENT = {"healing"}
+"""Real daemons, killed and cut off: a minute."""
+
+
+@pytest.mark.parametrize(
+    "suite", [pytest.param(suite, marks=[pytest.mark.slow] if suite in PATIENT else []) for suite in SUITES]
+)
 def test_a_suite_runs_and_its_json_has_the_keys(suite: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert bench.run(bench_args("--suite", suite, "--quick", "--repeat", "5", "--json")) == 0
     document = json.loads(capsys.readouterr().out)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from qnoded.cli import ctl, main
+from qnoded.cli import EXIT_PIPE, ctl, main
 from qnoded.cli.check import examine, kind_of
 from qnoded.cli.schema import KINDS, schema_of
 
@@ -95,6 +97,20 @@ SPOILED = [
         "holds a secret key",
         "use the peer's public NAME.key",
     ),
+    (
+        lambda keys: (keys / "alice.key_secret").write_bytes((keys / "alice.key").read_bytes()),
+        "links.bob.secret_key",
+        "holds a public key alone",
+        "alice.key_secret",
+    ),
+    (
+        lambda keys: (keys / "alice-bob.secret").write_bytes(b"s" * 32),
+        "links.bob.first_secret",
+        "holds 32 bytes, at least 608 are due",
+        "qnodectl keys new-secret",
+    ),
+    (lambda keys: _store(keys, 0o777, 0o600), "node.state_dir", "has mode 0777", "chmod 700"),
+    (lambda keys: _store(keys, 0o700, 0o644), "node.state_dir", "keys.sqlite: has mode 0644", "chmod 600"),
     (lambda keys: (keys / "alice.kek").write_bytes(b"short"), "keys.kek", "holds 5 bytes, 32 are due", "new-kek"),
     (lambda keys: _pipe(keys / "alice.kek"), "keys.kek", "is no regular file", "file of random bytes"),
     (lambda keys: _folder(keys / "bob.key"), "links.bob.peer_key", "Is a directory", "keygen"),
@@ -110,6 +126,14 @@ SPOILED = [
 def _pipe(path: Path) -> None:
     path.unlink()
     os.mkfifo(path, 0o600)
+
+
+def _store(keys: Path, folder_mode: int, store_mode: int) -> None:
+    folder = keys.parent / "alice" / "state"
+    folder.mkdir(parents=True)
+    (folder / "keys.sqlite").touch()
+    (folder / "keys.sqlite").chmod(store_mode)
+    folder.chmod(folder_mode)
 
 
 def _folder(path: Path) -> None:
@@ -181,6 +205,8 @@ def test_what_is_no_file_neither_hangs_nor_traces(
         ("colour = 3\n", "file: holds colour, which is no node, world, script or channel map"),
         ("", "file: holds nothing"),
         ("[node\n", "TOML:"),
+        ("[" * 100_000, "TOML: "),
+        ("a = " + "[" * 50_000, "nested too deeply to be settings"),
         ("[node]\nname = alice\n", "(at line 2, column 8): 'name = alice'; texts stand in quotes, numbers do not"),
         ("[node]\nname = 'a'\n[instruments.laser]\ndrvier = 'b'\n", "driver: is missing; did you mean it by drvier?"),
     ],
@@ -196,6 +222,51 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     assert first.startswith(f"{file}: ")
     assert words in first
     assert said.out == ""
+
+
+def test_a_file_of_another_editor_is_read_or_its_encoding_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "channels.toml"
+    text = (CONFIG / "channels.toml").read_text()
+    file.write_text(text, encoding="utf-8-sig")
+    assert main(["check", str(file)]) == 0
+    file.write_text(text, encoding="utf-16")
+    assert main(["check", str(file)]) == 2
+    assert "byte 0 is no UTF-8, so no text that TOML allows; save it as UTF-8" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", [["check"], ["run", "--config"]])
+@pytest.mark.parametrize(
+    "secret", ["c2VjcmV0IGtleSBieXRlcyBvZiBhIGxpbms4OTAxMjM=\n", "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2Vw\n"]
+)
+def test_a_secret_given_for_settings_is_not_repeated(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], command: list[str], secret: str
+) -> None:
+    file = tmp_path / "psk"
+    file.write_text(secret)
+    assert main([*command, str(file)]) == 2
+    said = capsys.readouterr().err
+    assert "a line of settings is KEY = VALUE or [TABLE]" in said
+    assert not any(line[:8] in said for line in secret.splitlines())
+
+
+def test_mistakes_are_told_by_the_exit_code_to_whoever_leaves_before_the_end(tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.toml"
+    wrong.write_text("[nod]\n")
+    check = "import sys; from qnoded.cli import main; sys.exit(main(['check', *sys.argv[1:]]))"
+    for files in ([wrong, EXAMPLES[0]], [wrong, *[CONFIG / "channels.toml"] * 300]):
+        with subprocess.Popen(
+            [sys.executable, "-c", check, *map(str, files)], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        ) as checking:
+            assert checking.stdout is not None
+            checking.stdout.close()
+            assert checking.wait() in (2, EXIT_PIPE)
+            assert checking.stderr is not None
+            assert b"Traceback" not in checking.stderr.read()
+    no_output = ["sh", "-c", 'exec "$@" >&-', "sh"]
+    closed = subprocess.run([*no_output, sys.executable, "-c", check, wrong], check=False, capture_output=True)
+    assert closed.returncode == 2
 
 
 def node_with(tmp_path: Path, *changes: tuple[str, str]) -> Path:

@@ -21,7 +21,7 @@ DEMO = [sys.executable, "-m", "qnoded", "demo"]
 def test_two_daemons_hold_the_same_keys_and_the_world_agrees(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    assert main(["demo", "--seconds", "60", "--json", "--plot", str(tmp_path)]) == 0
+    assert main(["demo", "--seconds", "50", "--json", "--plot", str(tmp_path)]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["equal"]
     assert document["agrees"], document["checks"]
@@ -86,8 +86,8 @@ def test_a_script_is_told_with_what_the_daemons_noted_and_what_was_not_checked(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     script = tmp_path / "script.toml"
-    script.write_text('[[event]]\nwhat = "fibre_cut"\nat_s = 14.0\nfor_s = 3.0\nside = "bob"\nlabel = "digger"\n')
-    assert main(["demo", "--seconds", "35", "--script", str(script), "--json"]) == 0
+    script.write_text('[[event]]\nwhat = "fibre_cut"\nat_s = 12.0\nfor_s = 3.0\nside = "bob"\nlabel = "digger"\n')
+    assert main(["demo", "--seconds", "28", "--script", str(script), "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     (skipped,) = document["not_checked"]
     assert skipped["what"] == "QBER, rate of coincidences and CHSH S against theory"

@@ -50,6 +50,13 @@ def test_a_node_that_is_well() -> None:
     assert "\n".join(page(well())) == WELL_PAGE
 
 
+def test_sifted_bits_that_went_into_no_block_are_listed() -> None:
+    status = well()
+    link = replace(status.links["bob"], withdrawn={"PEER_LOST": 3, "LATE": 0}, withdrawn_bits=3_412)
+    lines = page(replace(status, links={"bob": link}))
+    assert "  unused   3,412 sifted bits of epochs that went into no block: PEER_LOST 3" in lines
+
+
 def test_a_machine_in_trouble_is_named_at_the_top() -> None:
     full = "the clock lock of link bob cannot be written to /var/lib/qnoded: No space left on device: make room on it"
     status = well()

@@ -1,28 +1,39 @@
-"""Every driver beside its emulator: how to make both, for the tests that all drivers pass."""
+"""Every driver beside its emulator: how to make both, for the tests that all drivers pass.
+
+Driver, cable and emulator live in one loop, so it may be one of virtual time: no deadline depends on the machine.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from diode_truth import CALIBRATION
+from auxiliary_truth import FOUR_CELLS
+from diode_truth import CALIBRATION, DLC_PRO_CALIBRATION
 from qnoded_drivers.elliptec_ell14.emulator import EmulatedEll14
 from qnoded_drivers.idq_id900.emulator import EmulatedId900
 from qnoded_drivers.idq_id900.serving import SERVICE_ABOVE
 from qnoded_drivers.itla_msa.emulator import EmulatedItla
 from qnoded_drivers.koheron_ctl.emulator import EmulatedKoheronCtl
+from qnoded_drivers.oz_dd100.emulator import EmulatedDd100
 from qnoded_drivers.oz_epc400.emulator import EmulatedEpc400
+from qnoded_drivers.polatis_switch.emulator import EmulatedPolatis
+from qnoded_drivers.s15_lcr.emulator import EmulatedS15Lcr
 from qnoded_drivers.s15_spdc.emulator import EmulatedS15Spdc
 from qnoded_drivers.s15_tdc1.emulator import EmulatedTdc1
+from qnoded_drivers.single_quantum_websq.emulator import EmulatedWebsq
 from qnoded_drivers.thorlabs_cld101x.emulator import EmulatedCld101x
 from qnoded_drivers.thorlabs_k10cr1.emulator import EmulatedK10cr1
 from qnoded_drivers.thorlabs_mpc320.emulator import EmulatedMpc320
 from qnoded_drivers.thorlabs_pm100d.emulator import EmulatedPm100d
+from qnoded_drivers.thorlabs_tc200.emulator import EmulatedTc200
 from qnoded_drivers.toptica_dlc_pro.emulator import EmulatedDlcPro
 
 from qnoded.instruments.registry import find
+from qnoded.testing import virtual_time
 from qnoded.testing.contract import Bench
 from qnoded.testing.emulation import Device, Emulation, FaultKind, on_tcp
 from qnoded.testing.relay import Relay, relay
@@ -96,7 +107,12 @@ CASES = {
             more=lambda ports: {"service": f"tcp://127.0.0.1:{ports[0] + SERVICE_ABOVE}"},
         ),
         Case("itla-msa", lambda: [EmulatedItla()], one_address(frequency_ghz=193_414.489)),
+        Case("oz-dd100", lambda: [EmulatedDd100(homed=True)], one_address(), pace=60.0),
         Case("oz-epc400", lambda: [EmulatedEpc400()], one_address(volts_per_turn=3.0)),
+        Case("polatis-switch", lambda: [EmulatedPolatis(inputs=2, outputs=3)], one_address()),
+        Case("s15-lcr", lambda: [EmulatedS15Lcr()], one_address(cells=FOUR_CELLS)),
+        Case("single-quantum-websq", lambda: [EmulatedWebsq()], one_address(max_bias_ua=20.0)),
+        Case("thorlabs-tc200", lambda: [EmulatedTc200()], one_address(temperature_c=41.5, limit_c=60.0, limit_w=12.0)),
         Case("s15-tdc1", lambda: [EmulatedTdc1(rates_hz=(800.0, 600.0, 500.0, 400.0))], one_address(), damage=False),
         Case(
             "koheron-ctl",
@@ -124,7 +140,7 @@ CASES = {
         Case(
             "toptica-dlc-pro",
             lambda: [EmulatedDlcPro()],
-            one_address(wavelength_nm=780.0, calibration=[[60.0, -3.0], [120.0, 7.0], [180.0, 10.0]]),
+            one_address(wavelength_nm=780.0, calibration=DLC_PRO_CALIBRATION),
         ),
     )
 }
@@ -132,6 +148,15 @@ CASES = {
 
 WITHOUT_A_WIRE = {"replay-tagger", "swabian-timetagger"}
 """A file, a maker's library: their contracts are in test files of their own."""
+
+
+IN_REAL_TIME = {"idq-id900"}
+"""ZeroMQ carries its messages in threads of its own, of which virtual time knows nothing."""
+
+
+def runner(driver: str) -> Callable[[Coroutine[Any, Any, Any]], Any]:
+    """Return what runs a driver beside its emulator."""
+    return asyncio.run if driver in IN_REAL_TIME else virtual_time.run
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ from itertools import count
 from typing import Any, Protocol
 
 import pytest
-from diode_truth import CLD101X, KOHERON_CTL, S15_SPDC
+from auxiliary_truth import Dd100Truth, LcrTruth, PolatisTruth, Tc200Truth, WebsqTruth
+from diode_truth import CLD101X, DLC_PRO_CALIBRATION, KOHERON_CTL, S15_SPDC, current_at
 from epc400_truth import Epc400Truth
 from id900_truth import Id900Truth
 from itla_truth import ItlaTruth
@@ -99,7 +100,6 @@ class DlcProTruth:
     LEASE_S = 20.0
 
     def __init__(self) -> None:
-        self._currents_ma = {-3.0: 60.0, 7.0: 120.0}
         self._numbers = count(1)
 
     async def work(self, driver: Any, turn: int, emulations: Sequence[Emulation]) -> None:
@@ -116,11 +116,12 @@ class DlcProTruth:
         (emulation,) = emulations
         warming = emulation.device.parameters["laser1:dl:cc:enabled"] and not reading.emitting
         assert reading.emitting == emulation.device.emits(emulation.now_s) or warming
-        assert reading.interlock_closed
+        assert reading.interlock_closed is not emulation.device.interlock_open
         assert reading.temperature_c == pytest.approx(22.0, abs=0.1)
         if reading.emitting:
             current_ma = emulation.device.parameters["laser1:dl:cc:current-set"]
-            assert self._currents_ma[round(reading.power_dbm.read_back, 3)] == pytest.approx(current_ma)
+            if reading.power_dbm.read_back is not None:
+                assert current_at(reading.power_dbm.read_back, DLC_PRO_CALIBRATION) == pytest.approx(current_ma)
         # Light only while the driver holds a permit for it.
         assert instrument._dead_man.holds or not reading.emitting
 
@@ -157,6 +158,7 @@ class Tdc1Truth:
 
     def judge(self, reading: Any, emulations: Sequence[Emulation], instrument: Any) -> None:
         assert not reading.running
+        assert reading.overflows == emulations[0].device.overflown
         assert emulations[0].device._until is None
 
     def afterwards(self, emulations: Sequence[Emulation]) -> None:
@@ -189,7 +191,12 @@ TRUTHS: dict[str, Truth] = {
     "elliptec-ell14": Ell14Truth(),
     "idq-id900": Id900Truth(),
     "itla-msa": ItlaTruth(),
+    "oz-dd100": Dd100Truth(),
     "oz-epc400": Epc400Truth(),
+    "polatis-switch": PolatisTruth(),
+    "s15-lcr": LcrTruth(),
+    "single-quantum-websq": WebsqTruth(),
+    "thorlabs-tc200": Tc200Truth(),
     "toptica-dlc-pro": DlcProTruth(),
     "s15-tdc1": Tdc1Truth(),
     "thorlabs-pm100d": Pm100dTruth(),

@@ -8,6 +8,7 @@ from itertools import count
 from typing import Any
 
 import pytest
+from qnoded_drivers.itla_msa.codec import PER_DEGREE, Register
 
 from qnoded.instruments.permit import EmissionPermit
 from qnoded.testing.emulation import Emulation
@@ -43,7 +44,7 @@ class ItlaTruth:
             FREQUENCY_REGISTERS
         )
         assert reading.power_dbm.accepted == pytest.approx(laser.set_dbm)
-        assert reading.temperature_c == pytest.approx(32.14)
+        assert reading.temperature_c == pytest.approx(laser.constant(Register.TEMPERATURE) / PER_DEGREE)
         if reading.power_dbm.read_back is not None:
             assert reading.power_dbm.read_back == pytest.approx(laser.power_dbm(emulation.now_s), abs=0.01)
 

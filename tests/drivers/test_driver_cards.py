@@ -28,7 +28,7 @@ def test_each_announced_driver_has_a_card_and_a_bench() -> None:
 def test_a_card_is_complete(folder: str) -> None:
     card = CARDS[folder]
     assert set(card) >= KEYS
-    assert set(card) <= KEYS | {"hazards"}
+    assert set(card) <= KEYS | {"hazards", "requires"}
     assert folder == card["driver"].replace("-", "_")
     assert find(card["driver"]).__module__ == f"qnoded_drivers.{folder}.driver"
     assert card["kind"] == kind_of(find(card["driver"]))

@@ -6,7 +6,7 @@ from functools import partial
 from itertools import chain
 
 import pytest
-from driver_benches import CASES, bench
+from driver_benches import CASES, bench, runner
 
 from qnoded.testing import contract
 
@@ -18,4 +18,4 @@ CHECKS = list(
 @pytest.mark.parametrize(("driver", "check"), CHECKS, ids=[f"{name}-{contract.name(check)}" for name, check in CHECKS])
 def test_contract(driver: str, check: contract.Check) -> None:
     case = CASES[driver]
-    contract.verify(check, case.driver_class, partial(bench, case))
+    contract.verify(check, case.driver_class, partial(bench, case), run=runner(driver))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from importlib.util import find_spec
 
 import pytest
 from qnoded_drivers.thorlabs_pm100d.driver import Pm100d, Pm100dSettings
@@ -55,6 +56,13 @@ def test_no_answer_is_taken_for_that_to_another_question(kind: str) -> None:
             await meter.close()
 
     asyncio.run(scenario())
+
+
+@pytest.mark.skipif(find_spec("usb") is not None, reason="pyusb is installed")
+def test_without_the_library_for_usb_it_is_unavailable_and_says_how_to_come_by_it() -> None:
+    meter = Pm100d(Pm100dSettings(address="USB0::0x1313::0x8078::P0012345::INSTR", wavelength_nm=WAVELENGTH_NM))
+    with pytest.raises(InstrumentUnavailable, match=r'pip install "qnoded\[usb\]"'):
+        asyncio.run(meter.connect())
 
 
 def test_a_resource_that_is_not_there_is_unavailable() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import errno
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
 from itertools import pairwise
@@ -14,11 +15,12 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from qnoded_drivers.replay_tagger import driver
 from qnoded_drivers.replay_tagger.codec import AGAIN, PIECE_PS, cut
 from qnoded_drivers.replay_tagger.driver import ReplaySettings, ReplayTagger
 
 from qnoded.errors import InstrumentFault, InstrumentUnavailable
-from qnoded.formats import RecordingWriter
+from qnoded.formats import Recording, RecordingWriter
 from qnoded.node.instrument_tables import table_errors
 from qnoded.node_settings import NodeSettings
 from qnoded.records import Gap, TagBlock
@@ -145,6 +147,37 @@ def test_a_file_that_breaks_its_promises_is_a_fault(tmp_path: Path) -> None:
     path.write_text("channel,time\n" + "".join(f"1,{n * 1000}\n" for n in range(9)) + "1,oops\n", encoding="utf-8")
     with pytest.raises(InstrumentFault, match="oops"):
         virtual_time.run(heard(1.0, file=path, tick_ps=1, columns="channel,time"))
+
+
+@pytest.mark.parametrize("pace", [1.0, "as asked"])
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [(OSError(errno.EIO, "Input/output error"), InstrumentUnavailable), (IndexError("of a reader"), IndexError)],
+)
+def test_a_file_that_fails_later_ends_the_stream_with_an_error(
+    raised: Exception, told: type[Exception], pace: Any, recording: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the first tags: the disk fails, or the reader has a bug; what looks like darkness would be a lie."""
+
+    def failing(_recording: Recording, *, loop: bool) -> Iterator[TagBlock]:
+        yield TagBlock(np.ones(1, np.uint8), np.array([PS_PER_S]))
+        raise raised
+
+    monkeypatch.setattr(driver, "pieces", failing)
+
+    async def play() -> None:
+        tagger = ReplayTagger(ReplaySettings(file=recording, pace=pace))
+        await tagger.connect()
+        await tagger.configure()
+        try:
+            async for _ in tagger.stream():
+                pass
+        finally:
+            assert not (await tagger.read()).running
+            await tagger.close()
+
+    with pytest.raises(told, match=r"cannot be read any further: Input/output error|of a reader"):
+        virtual_time.run(play())
 
 
 def test_a_node_that_is_not_simulated_refuses_it(recording: Path) -> None:

@@ -9,11 +9,12 @@ from functools import cache
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from live_streams import Ends, lost, photons
+from live_streams import EPOCH_S, Ends, lost, photons, span
 from test_exchange_live import agree
 from test_exchange_live_faults import FAULTS
 
-from qnoded.exchange.happenings import KnownClock
+from qnoded.exchange.happenings import DetectionLost, KnownClock
+from qnoded.exchange.matcher import MOST_UNHEARD
 from qnoded.exchange.reports import (
     BlockSifted,
     ClockTracked,
@@ -23,7 +24,8 @@ from qnoded.exchange.reports import (
     Reason,
     ServiceMeasured,
 )
-from qnoded.testing.live import Frames, LiveLink, converse_live
+from qnoded.testing.live import Event, Frames, LiveLink, converse_live
+from qnoded.units import EPOCH_PS
 
 SECONDS = 8.0
 AT_LAST_S = 1000.0
@@ -102,3 +104,46 @@ def test_a_matcher_that_hears_nothing_more_counts_what_it_saw_pass(known: bool) 
     assert between == 0
     assert abs(alice.total() - bob.total()) <= BORDER_EPOCHS
     assert alice.total() == sum(event[1] == 0 for event in events)
+
+
+def going_on(events: tuple[Event, ...], end: int, epochs: int) -> list[Event]:
+    """Let one end's clock run on without tags."""
+    last = [event for event in events if event[1] == end][-1]
+    moment_s, stop_ps = last[0], span(last)[1]
+    starts = range(stop_ps, stop_ps + epochs * EPOCH_PS, EPOCH_PS)
+    silence = [DetectionLost(start_ps, start_ps + EPOCH_PS, Reason.GAP.value) for start_ps in starts]
+    return [*events, *((moment_s + EPOCH_S * number, end, one) for number, one in enumerate(silence, 1))]
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_what_is_unheard_of_for_long_is_counted_while_the_session_goes_on(known: bool) -> None:
+    """Alice is silent from the sixth message on, or from the first; bob's clock runs on for 300 epochs."""
+    events = going_on(photons(SECONDS)[0], 1, 300)
+
+    def network(sender: int, number: int, frames: Frames) -> Iterable[tuple[float, Frames]]:
+        return [] if sender == 0 and number >= (5 if known else 0) else [(0.0, frames)]
+
+    told = converse_live(Ends(known=clock() if known else None).makers, events, network=network)
+    assert told.endings == []
+    own = sum(event[1] == 1 for event in events)
+    counts, between = counted(told, 1)
+    assert between == 0
+    assert set(counts.values()) == {1}
+    assert 0 <= own - MOST_UNHEARD - counts.total() <= 2 * BORDER_EPOCHS
+    busiest = max(Counter(at_s for at_s, report in told.reports[1] if isinstance(report, EpochDiscarded)).values())
+    assert busiest <= 2
+
+
+def test_what_was_given_up_and_is_heard_of_after_all_is_counted_once() -> None:
+    """From the sixth on, alice's messages come 80 epochs late: those that bob gave up meanwhile are refused as late."""
+    events = going_on(photons(SECONDS)[0], 1, 200)
+
+    def network(sender: int, number: int, frames: Frames) -> Iterable[tuple[float, Frames]]:
+        return [(80 * EPOCH_S if sender == 0 and number >= 5 else 0.0, frames)]
+
+    told = converse_live(Ends(known=clock()).makers, events, network=network)
+    assert told.endings == []
+    counts, _ = counted(told, 1)
+    assert set(counts.values()) == {1}
+    own = sum(event[1] == 1 for event in events)
+    assert 0 <= own - MOST_UNHEARD - counts.total() <= 2 * BORDER_EPOCHS

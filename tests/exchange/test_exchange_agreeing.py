@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import os
 import random
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import pytest
 
-from qnoded.errors import KeyStoreBroken, LedgersDiffer, QnodedError, RemoteProtocolError
+from qnoded.errors import AuthenticationFailed, KeyStoreBroken, LedgersDiffer, QnodedError, RemoteProtocolError
 from qnoded.exchange import agreeing
 from qnoded.exchange.agreeing import NO_NAME, LedgerShown, LedgerState
 from qnoded.exchange.bootstrapping import Hello, Identity, Occasion, Signers
@@ -34,9 +35,16 @@ class Memory:
     shared: int = 0
     dies_before: bool = False
     dies_after: bool = False
+    role: str = field(default="alice", compare=False)
+    sent: int = 0
+    heard: int = 0
 
     def shown(self) -> LedgerShown:
-        return LedgerShown(self.name, self.state, max(self.agreements, default=0))
+        number = max(self.agreements, default=0)
+        return LedgerShown(self.name, self.state, number, self.proof(number, self.role), self.sent, self.heard)
+
+    def proof(self, number: int, role: str) -> bytes:
+        return hashlib.sha256(self.agreements.get(number, b"") + role.encode()).digest()[:16]
 
     def enrol(self, secret: Secret) -> None:
         self._write(lambda: self._begin(secret.reveal()[:16]))
@@ -47,6 +55,11 @@ class Memory:
 
     def share(self, number: int) -> None:
         self.shared = number
+
+    def share_proven(self, theirs: LedgerShown) -> None:
+        peer = "bob" if self.role == "alice" else "alice"
+        if theirs.agreement in self.agreements and theirs.proof == self.proof(theirs.agreement, peer):
+            self.shared = max(theirs.agreement, self.shared)
 
     def _begin(self, name: bytes) -> None:
         self.state, self.name, self.agreements = LedgerState.FRESH, name, {}
@@ -73,6 +86,7 @@ def begin(
         return (changed,) if changed is not None and type(message) is type(changed) else (message,)
 
     signers = SIGNERS if signed else (None, None)
+    bob.role = "bob"
     return converse(
         agreeing.begin("alice", OCCASION, alice, signers[0], os.urandom),
         agreeing.begin("bob", OCCASION, bob, signers[1], os.urandom),
@@ -178,6 +192,59 @@ def test_any_run_of_faults_leaves_one_ledger_and_no_number_with_two_secrets() ->
             assert not isinstance(told.alice, LedgersDiffer)
         assert isinstance(begin(alice, bob).alice, int)
         assert alice.name == bob.name
+
+
+def used(**both: object) -> Memory:
+    return Memory(LedgerState.KEPT, b"K" * 16, **both)  # type: ignore[arg-type]  # the tests say what fits
+
+
+@pytest.mark.parametrize("who", [0, 1])
+def test_an_older_copy_of_a_store_is_refused_at_both_ends_before_anything_is_sealed(who: int) -> None:
+    """The peer has heard 24 bytes' worth of seals, the copy knows of 16."""
+    old, other = used(sent=16, heard=40), used(sent=40, heard=24)
+    told = begin(*((old, other), (other, old))[who])
+    for end, where in zip((told.alice, told.bob), (("here", "at the peer"), ("at the peer", "here"))[who], strict=True):
+        assert isinstance(end, LedgersDiffer)
+        assert f"the key store {where} is an older copy: it sealed with 16 bytes of key, 24 were heard" in str(end)
+
+
+def test_seals_that_were_lost_on_their_way_are_no_older_copy() -> None:
+    told = begin(used(sent=40, heard=24), used(sent=32, heard=16))
+    assert told.alice == told.bob == 0
+
+
+def test_a_lie_about_the_number_of_agreements_ends_the_session_and_nothing_else() -> None:
+    """Nobody seals the number; 201 more than there are would lead the next names of keys round once."""
+    alice, bob = used(agreements={3: b"3"}), used(agreements={3: b"3"})
+    for lie in (204, 1 << 40):
+        told = begin(alice, bob, changed=replace(bob.shown(), agreement=lie))
+        assert isinstance(told.alice, RemoteProtocolError)
+    told = begin(alice, bob)
+    assert told.alice == told.bob == 3
+    assert isinstance(renew(4, alice, bob).alice, type(None))
+    assert alice.agreements[4] == bob.agreements[4]
+
+
+def test_bob_uses_no_agreement_of_which_alice_did_not_prove_that_she_has_it() -> None:
+    """A lie says that she has his newest, which her disk never took."""
+    alice, bob = used(agreements={3: b"3"}), used(agreements={3: b"3", 4: b"4"})
+    begin(alice, bob, changed=replace(alice.shown(), agreement=4))
+    assert bob.shared == 0
+    begin(alice, bob)
+    assert bob.shared == 3
+
+
+def test_a_full_disk_at_bob_ends_the_session_and_stops_no_link() -> None:
+    """Not ``AuthenticationFailed``, and nothing of his files is told."""
+    alice, bob = used(), used(dies_before=True)
+    told = renew(1, alice, bob)
+    assert isinstance(told.bob, KeyStoreBroken)
+    assert isinstance(told.alice, RemoteProtocolError)
+    assert not isinstance(told.alice, AuthenticationFailed)
+    assert "its key store fails" in str(told.alice)
+    assert KILLED not in str(told.alice)
+    bob.reborn()
+    assert renew(2, alice, bob).alice is None
 
 
 def test_a_hello_for_the_wrong_occasion_is_refused() -> None:

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy.stats import hypergeom
 
 from qnoded.exchange import distilling, key_making, reports, wire
 from qnoded.exchange.blocks import Shelf
@@ -28,7 +29,7 @@ def blocks(bits: int, rate: float, tests: tuple[reports.Tests, ...]) -> tuple[Bl
     rng = np.random.default_rng(5)
     alice = rng.integers(0, 2, bits, np.uint8)
     bob = alice ^ (rng.random(bits) < rate).astype(np.uint8)
-    basis = np.zeros(bits, np.uint8)
+    basis = (np.arange(bits) % 2).astype(np.uint8)
     made = [
         BlockSifted(7, (30, 31, 34), SiftedEpoch(own, basis, side), tests, b"d" * 32)
         for own, side in ((alice, "alice"), (bob, "bob"))
@@ -37,7 +38,7 @@ def blocks(bits: int, rate: float, tests: tuple[reports.Tests, ...]) -> tuple[Bl
 
 
 def distil(ends: tuple[BlockSifted, BlockSifted], terms: LinkTerms = TERMS) -> Ended:
-    alice, bob = (key_making.tested(end) for end in ends)
+    alice, bob = (key_making.tested(end, terms) for end in ends)
     agreed = key_making.agreement(terms, alice)
     assert agreed == key_making.agreement(terms, bob)
     return converse(
@@ -56,8 +57,8 @@ def test_the_length_is_the_bounds_for_the_tests_that_were_made(method: str) -> N
     assert told.alice.key == told.bob.key
     accounts = told.alice.accounts
     assert (accounts.block_bits, accounts.test_bits, accounts.test_errors) == (60_000, 3_000, 66)
-    budget = key_making.agreement(terms, key_making.tested(ends[0])).at_length(60_000).budget
-    counts = SiftedCounts(60_000, 3_000, 66, accounts.leaked_bits)
+    budget = key_making.agreement(terms, key_making.tested(ends[0], terms)).at_length(60_000).budget
+    counts = SiftedCounts(60_000, 3_000, 66, accounts.leaked_bits, (31_500, 31_500))
     assert told.alice.length == block_key_length(counts, budget, tolerance=None)
     account = key_making.account(ends[0], terms, told.alice)
     assert account == key_making.account(ends[1], terms, told.bob)
@@ -87,9 +88,59 @@ def test_a_block_without_a_key_says_why_at_both_ends(
         assert told.transcript == []
 
 
+def uneven_blocks(in_hv: float) -> tuple[BlockSifted, BlockSifted]:
+    """60,000 bits at 2 %, a share of them in HV; tests alike."""
+    tests = (
+        reports.Tests("HV", round(66 * in_hv), round(3_000 * in_hv)),
+        reports.Tests("DA", 30, round(3_000 * (1 - in_hv))),
+    )
+    ends = blocks(60_000, 0.02, tests)
+    basis = (np.arange(60_000) >= 60_000 * in_hv).astype(np.uint8)
+    return tuple(replace(end, sifted=replace(end.sifted, basis=basis)) for end in ends)  # type: ignore[return-value]
+
+
+def test_unequal_shares_of_the_bases_shorten_the_key() -> None:
+    """An eavesdropper who looks at one basis only shows fewer errors in the mix where that basis is the smaller one."""
+    bits = []
+    for in_hv in (0.5, 0.55, 0.59):
+        told = distil(uneven_blocks(in_hv))
+        assert isinstance(told.alice, DistilledKey)
+        bits.append(told.alice.length.bits)
+    assert bits[0] > 1.1 * bits[1] > 1.1**2 * bits[2] > 0
+
+
+@pytest.mark.parametrize("in_hv", [0.39, 0.61, 1.0])
+def test_a_block_of_which_one_basis_has_almost_all_is_discarded_before_anything_is_said(in_hv: float) -> None:
+    told = distil(uneven_blocks(in_hv))
+    for end in (told.alice, told.bob):
+        assert isinstance(end, Discard)
+        assert key_making.why_not(end) is NoKey.BASES_UNEVEN
+        assert "sifted bits, at most 1.5 to 1 may be" in end.advice
+    assert told.transcript == []
+
+
+def test_more_errors_than_the_test_bits_tell_of_discard_the_block() -> None:
+    """60,000 bits at 8 %, of 3,000 test bits none is wrong: nobody drew them by chance among these bits."""
+    tests = reports.Tests("HV", 0, 1_500), reports.Tests("DA", 0, 1_500)
+    told = distil(blocks(60_000, 0.08, tests))
+    for end in (told.alice, told.bob):
+        assert isinstance(end, Discard)
+        assert key_making.why_not(end) is NoKey.TESTS_APART
+        assert "no random sample" in end.advice
+
+
+def test_the_limit_of_corrected_errors_is_serflings() -> None:
+    """Scipy's hypergeometric distribution: of samples that are random, fewer than one in 1e10 are beyond it."""
+    n, k = 20_000, 1_000
+    for errors in (200, 1_000, 4_000):
+        found = np.arange(0, min(k, errors) + 1)
+        beyond = np.array([errors - one > distilling.most_errors(n, k, int(one)) for one in found])
+        assert hypergeom(n + k, errors, k).pmf(found[beyond]).sum() < 1e-10
+
+
 def test_only_whole_bytes_of_a_key_are_kept() -> None:
     """The bits beyond a key's length are zeros that everybody knows."""
-    told = distil(blocks(60_000, 0.02, (reports.Tests("HV", 66, 3_000),)))
+    told = distil(blocks(60_001, 0.02, (reports.Tests("HV", 66, 3_000),)))
     assert isinstance(told.alice, DistilledKey)
     bits = told.alice.length.bits
     assert bits % 8

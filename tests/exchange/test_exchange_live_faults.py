@@ -159,6 +159,28 @@ def test_sessions_that_end_again_and_again_leave_blocks_equal() -> None:
     assert abs(len(mine) - len(theirs)) <= 1
 
 
+def test_where_keys_are_made_no_epoch_outlives_its_session() -> None:
+    """A cut at 8 s, before a seal covered what was said: both ends throw away what no block had taken, and count it."""
+    events, _ = photons(16.0)
+    ends = Ends(persist=True, terms=replace(TERMS, block_bits=11_000, makes_keys=True))
+    told = converse_live(ends.makers, events, partitions=[8.0], watch=ends.watch)
+    agree(told)
+    mine, theirs = told.of(0, BlockSifted), told.of(1, BlockSifted)
+    assert [block.public_digest for block in mine] == [block.public_digest for block in theirs]
+    cut = 8.0 / EPOCH_S
+    assert [block for block in mine if min(block.epochs) > cut]
+    for end in (0, 1):
+        withdrawn = told.of(end, EpochWithdrawn)
+        assert {one.reason for one in withdrawn} == {Reason.PEER_LOST}
+        assert {one.numbers for one in withdrawn} == {"its session ended before a block was full"}
+        # Every epoch before the cut is in a block that was closed before it, or in none.
+        closed = [block.epochs for block in told.of(end, BlockSifted) if max(block.epochs) < cut]
+        in_blocks = {number for block in closed for number in block}
+        before = {number for number in numbers(told, end) if number < cut}
+        assert before - in_blocks == {one.epoch for one in withdrawn}
+        assert not any(min(block.epochs) < cut < max(block.epochs) for block in told.of(end, BlockSifted))
+
+
 def test_lost_tags_and_overload_are_counted_at_both_ends() -> None:
     events, _ = photons(8.0)
     events = lost(lost(events, 0, [4], Reason.OVERLOAD.value), 1, [7], Reason.GAP.value)

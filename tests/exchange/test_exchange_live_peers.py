@@ -28,6 +28,7 @@ from qnoded.exchange.live_messages import (
     ResolutionWanted,
     RevealedEpoch,
     ServiceCounted,
+    ServiceRevealed,
 )
 from qnoded.exchange.messages import Message, PackedBits, Verdict
 from qnoded.exchange.own_epochs import OwnEpochs
@@ -145,6 +146,20 @@ def test_coincidences_of_an_interlude_are_refused() -> None:
     memory.interludes.planned = InterludePlanned(0, 1, 50, 60)
     assert memory.interludes.planned_phase(number(first)) is Phase.SERVICE
     with pytest.raises(RemoteProtocolError, match="belongs to an interlude"):
+        alone.tell(told(number(first)))
+
+
+def test_an_epoch_whose_outcomes_were_told_is_never_key_though_its_plan_is_forgotten() -> None:
+    """Its coincidences come late, when the next interlude has taken the place of the one it belongs to."""
+    memory = LinkMemory.of(TERMS, "alice")
+    alone = revealer(memory)
+    first = epochs(0)[0]
+    memory.interludes.planned = InterludePlanned(0, 1, 50, 60)
+    alone.tell(first)
+    assert isinstance(alone.sent[-1], ServiceRevealed)
+    memory.interludes.planned = InterludePlanned(100, 101, 150, 160)
+    assert memory.interludes.planned_phase(number(first)) is Phase.KEY
+    with pytest.raises(RemoteProtocolError, match="not revealed as key"):
         alone.tell(told(number(first)))
 
 

@@ -20,7 +20,7 @@ from qnoded.errors import InstrumentUnavailable
 from qnoded.hil import guard
 from qnoded.hil.benches import Bench, settled, standing
 from qnoded.hil.guard import Plan, plan_of
-from qnoded.hil.guarding import Watched, gone, guarded, read_ledger
+from qnoded.hil.guarding import Watched, guarded, read_ledger
 from qnoded.hil.safing import Target
 
 DRIVER = "toptica-dlc-pro"
@@ -43,6 +43,8 @@ while True:
 """A daemon of which nothing is left but its sign of life."""
 DEAF = "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + HOLDER
 SHORT = "import sys; sys.exit(7)"
+NAMELESS = 40
+"""A real-time signal."""
 
 
 @asynccontextmanager
@@ -59,11 +61,11 @@ async def lit(tmp_path: Path, program: str = HOLDER) -> AsyncIterator[tuple[Benc
 
 
 async def daemon_killed(watched: Watched) -> None:
-    watched.signal_daemon(signal.SIGKILL)
+    watched.daemon.signal(signal.SIGKILL)
 
 
 async def daemon_stopped(watched: Watched) -> None:
-    watched.signal_daemon(signal.SIGSTOP)
+    watched.daemon.signal(signal.SIGSTOP)
 
 
 async def told_to_end(watched: Watched) -> None:
@@ -93,7 +95,7 @@ def test_dark_after(harm: Callable[[Watched], Awaitable[None]], why: str, tmp_pa
             assert (safe["by"], safe["device"]) == ("guard", DRIVER)
             assert bench.lit is not None
             assert not await bench.lit()
-            assert await gone(watched.daemon_pid, WITHIN_S)
+            assert await asyncio.to_thread(watched.daemon.gone, WITHIN_S)
 
     asyncio.run(scenario())
 
@@ -105,7 +107,7 @@ def test_a_daemon_that_does_not_listen_is_killed(tmp_path: Path) -> None:
             watched.let_go()
             await watched.noted("told to stop in vain", WITHIN_S)
             await watched.noted("safe", WITHIN_S)
-            assert await gone(watched.daemon_pid, WITHIN_S)
+            assert await asyncio.to_thread(watched.daemon.gone, WITHIN_S)
 
     asyncio.run(scenario())
 
@@ -115,7 +117,7 @@ def test_a_killed_guard_takes_the_daemon_along_and_the_runner_stands_in(tmp_path
         async with lit(tmp_path) as (bench, watched):
             await watched.noted("ready", WITHIN_S)
             watched.kill_guard()
-            assert await gone(watched.daemon_pid, WITHIN_S)
+            assert await asyncio.to_thread(watched.daemon.gone, WITHIN_S)
         assert bench.lit is not None
         assert [one["by"] for one in read_ledger(watched.plan.ledger) if one["what"] == "safe"] == ["runner"]
 
@@ -138,8 +140,97 @@ def test_what_does_not_confirm_is_written_down(tmp_path: Path) -> None:
         async with lit(tmp_path) as (bench, watched):
             await watched.noted("ready", WITHIN_S)
             bench.emulations[0].hung = True
-            watched.signal_daemon(signal.SIGKILL)
+            watched.daemon.signal(signal.SIGKILL)
             assert (await watched.noted("NOT CONFIRMED SAFE", WITHIN_S))["device"] == DRIVER
+
+    asyncio.run(scenario())
+
+
+async def guard_of(folder: Path, command: list[str], before: str = "", **streams: Any) -> asyncio.subprocess.Process:
+    """A guard as another program would start it, after a few words of Python in it; it has nothing to make safe."""
+    plan = Plan((), SILENCE_S, PATIENCE_S, folder / "ledger.jsonl")
+    (folder / "guard.json").write_text(json.dumps(plan.document()), encoding="utf-8")
+    code = f"import sys; from qnoded.hil import guard\n{before}\nsys.exit(guard.main(sys.argv[1:]))"
+    words = ["-c", code, str(folder / "guard.json"), "--", *command]
+    return await asyncio.create_subprocess_exec(sys.executable, *words, **streams)
+
+
+@pytest.mark.parametrize(
+    ("before", "why"),
+    [
+        (
+            "def fail(*_): raise RuntimeError('no reason')\nguard.Guard._listen = fail",
+            "the guard failed: RuntimeError('no reason')",
+        ),
+        (
+            "guard.STOPPING_S = 0.1\ndef fail(*_, **__): raise OSError('no reason')\nguard.Guard._wait = fail",
+            "the guard failed: OSError('no reason')",
+        ),
+    ],
+    ids=["listening", "waiting"],
+)
+def test_an_error_in_the_guard_ends_the_daemon_and_is_told(before: str, why: str, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        watching = await guard_of(tmp_path, [sys.executable, "-c", DEAF], before, stdin=asyncio.subprocess.PIPE)
+        async with asyncio.timeout(WITHIN_S):
+            assert await watching.wait() == 0
+        watched, *_, ended = read_ledger(tmp_path / "ledger.jsonl")
+        assert ended["why"] == why
+        with pytest.raises(ProcessLookupError):
+            os.kill(watched["pid"], 0)
+
+    asyncio.run(scenario())
+
+
+def test_a_daemon_that_ends_by_a_signal_without_a_name(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with lit(tmp_path, f"import os; os.kill(os.getpid(), {NAMELESS})") as (_, watched):
+            assert (await watched.noted("ended", WITHIN_S))["why"] == f"the daemon ended: signal {NAMELESS}"
+            await watched.noted("safe", WITHIN_S)
+
+    asyncio.run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("command", "before", "says"),
+    [
+        (["no-such-command"], "", "guard: no-such-command cannot be started: [Errno 2]"),
+        (["true"], "guard.PR_SET_PDEATHSIG = -1", "guard: true cannot be started: Exception occurred in preexec_fn"),
+    ],
+    ids=["no such command", "no tie"],
+)
+def test_what_cannot_be_started_is_told(command: list[str], before: str, says: str, tmp_path: Path) -> None:
+    async def scenario() -> None:
+        pipe = asyncio.subprocess.PIPE
+        watching = await guard_of(tmp_path, command, before, stdin=pipe, stderr=pipe)
+        _, said = await watching.communicate()
+        assert watching.returncode == guard.EXIT_USAGE
+        assert said.decode().startswith(says)
+        assert not read_ledger(tmp_path / "ledger.jsonl")
+
+    asyncio.run(scenario())
+
+
+def test_without_a_lease_nothing_is_started(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        (tmp_path / "file").write_text("", encoding="utf-8")
+        with (tmp_path / "file").open("rb") as file:
+            for stdin in (asyncio.subprocess.DEVNULL, file):
+                watching = await guard_of(tmp_path, ["sleep", "60"], stdin=stdin, stderr=asyncio.subprocess.PIPE)
+                _, said = await asyncio.wait_for(watching.communicate(), WITHIN_S)
+                assert watching.returncode == guard.EXIT_USAGE
+                assert b"its standard input is its lease" in said
+        assert not read_ledger(tmp_path / "ledger.jsonl")
+
+    asyncio.run(scenario())
+
+
+def test_a_ledger_of_earlier_runs_says_nothing_of_this_one(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        guard.write_ledger(tmp_path / "ledger.jsonl", "watching", "guard", pid=1)
+        async with lit(tmp_path) as (_, watched):
+            assert watched.daemon.pid != 1
+            assert watched.daemon.seen().startswith("state ")
 
     asyncio.run(scenario())
 

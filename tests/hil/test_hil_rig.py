@@ -15,6 +15,7 @@ from qnoded.hil import arming
 from qnoded.hil.arming import acknowledge, arm, disarm, put_into_quarantine, quarantined, why_not_armed
 from qnoded.hil.benches import check_unit, standing
 from qnoded.hil.rig import load_rig
+from qnoded.toml_file import read_table
 
 DRIVER = "toptica-dlc-pro"
 EXAMPLE = Path(__file__).parents[2] / "hil" / "example.toml"
@@ -136,8 +137,29 @@ def test_quarantine_lasts_until_a_person_has_looked(tmp_path: Path) -> None:
     assert acknowledge(rig, DRIVER)
     assert not acknowledge(rig, DRIVER)
     assert quarantined(rig) == {}
-    (rig.state / "quarantine.json").write_text("{", encoding="utf-8")
-    assert set(quarantined(rig)) == {DRIVER}
+    for damaged in ("{", "", "[]", "null"):
+        (rig.state / "quarantine.json").write_text(damaged, encoding="utf-8")
+        assert set(quarantined(rig)) == {DRIVER}
+
+
+def test_leave_is_for_what_was_checked_and_not_for_what_is_written_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mild, strong = table(DRIVER), table(DRIVER)
+    strong["devices"][DRIVER] |= {"power_dbm": 5.0, "max_power_dbm": 5.0}
+    digests = {load_rig(written(tmp_path, one)).digest for one in (mild, strong)}
+    assert len(digests) == 2
+    before = load_rig(written(tmp_path, mild))
+
+    def read_and_overtaken(file: Path, remedy: str) -> dict[str, Any]:
+        document = read_table(file, remedy)
+        written(tmp_path, strong)
+        return document
+
+    monkeypatch.setattr("qnoded.hil.rig.read_table", read_and_overtaken)
+    overtaken = load_rig(before.file)
+    assert overtaken.devices[DRIVER].rig.max_power_dbm == 0.0
+    assert overtaken.digest == before.digest
 
 
 def test_a_rig_file_that_is_none(tmp_path: Path) -> None:

@@ -6,8 +6,14 @@ import asyncio
 import re
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from pyvisa.constants import StatusCode
+from pyvisa.errors import VisaIOError
+from qnoded_drivers.thorlabs_cld101x.codec import DARK as CLD_DARK
+from qnoded_drivers.thorlabs_cld101x.codec import SAFE_ORDER
+from qnoded_drivers.thorlabs_cld101x.emulator import EmulatedCld101x
 from qnoded_drivers.toptica_dlc_pro.codec import DARK
 from rigs_made import LASERS, emitting, rig_of
 
@@ -148,6 +154,39 @@ def test_behind_visa(tmp_path: Path) -> None:
             await laser.close()
 
     asyncio.run(scenario())
+
+
+class OneAnswer:
+    """An instrument behind VISA as IEEE 488.2 wants it: a new message throws away the answer that was not fetched."""
+
+    read_termination, timeout = "", 0.0
+
+    def __init__(self) -> None:
+        self.device, self.answer = EmulatedCld101x(), b""
+        self.device.switch_on(0.0)
+        self.device.hear(b"OUTP2:STAT 1\nSOUR:CURR 0.05\nOUTP1:STAT 1\n", 0.0)
+
+    def write_raw(self, message: bytes) -> None:
+        self.answer = b"".join(self.device.hear(message, 0.0))
+
+    def read_raw(self) -> bytes:
+        if not self.answer:
+            raise VisaIOError(StatusCode.error_timeout)
+        answer, self.answer = self.answer, b""
+        return answer
+
+    def close(self) -> None:
+        pass
+
+
+def test_each_question_over_visa_is_asked_when_the_one_before_is_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    instrument = OneAnswer()
+    manager = SimpleNamespace(open_resource=lambda *_, **__: instrument)
+    monkeypatch.setattr("pyvisa.ResourceManager", lambda _: manager)
+    target = Target("pump", "GPIB0::7::INSTR", 115200, SAFE_ORDER, CLD_DARK)
+    safed = make_safe(target, 0.5)
+    assert safed.confirmed, safed
+    assert not instrument.device.output_on(0.0)
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from qnoded.instruments.capability import (
     Identity,
     LaserCapability,
     OpticalSwitchCapability,
+    OvenCapability,
     PolarizationControllerCapability,
     PowerMeterCapability,
     SinglePhotonDetectorCapability,
@@ -29,6 +30,7 @@ from qnoded.instruments.reading import (
     AttenuatorReading,
     DetectorReading,
     LaserReading,
+    OvenReading,
     PolarizationReading,
     PowerReading,
     Setting,
@@ -231,6 +233,25 @@ class HonestSupply(Honest):
         return tuple(
             DetectorReading(biases[one] is not None, Setting(None, None, biases[one] or 0.0, now_s())) for one in (1, 2)
         )
+
+
+class HonestOven(Honest):
+    capability = OvenCapability(20.0, 80.0)
+    safe: ClassVar = {"heating": True, "set-point": 35.0}
+
+    async def heat(self, target_c: float | None) -> None:
+        if target_c is not None:
+            demand_within(target_c, self.capability.min_c, self.capability.max_c)
+        await self._alive()
+        self.rack.state |= {"heating": target_c is not None, "requested": target_c}
+        if target_c is not None:
+            self.rack.state["set-point"] = target_c
+
+    async def read(self) -> Any:
+        await self._alive()
+        state = self.rack.state
+        shown = Setting(state.get("requested"), state["set-point"], 22.0, now_s())
+        return OvenReading(state["heating"], False, shown)
 
 
 class HonestTagger(Honest):

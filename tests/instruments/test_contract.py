@@ -18,6 +18,7 @@ from honest_drivers import (
     HonestController,
     HonestLaser,
     HonestMeter,
+    HonestOven,
     HonestSettings,
     HonestSupply,
     HonestSwitch,
@@ -39,6 +40,7 @@ HONEST = (
     HonestAttenuator,
     HonestSwitch,
     HonestSupply,
+    HonestOven,
     HonestTagger,
 )
 CASES = list(chain.from_iterable([(driver, check) for check in contract.checks(driver)] for driver in HONEST))
@@ -274,6 +276,23 @@ class ClipsLoss(HonestAttenuator):
         await super().attenuate(min(max(attenuation_db, self.capability.min_db), self.capability.max_db))
 
 
+class HeatsInKelvin(HonestOven):
+    async def read(self) -> Any:
+        reading = await super().read()
+        shown = replace(reading.temperature_c, accepted=reading.temperature_c.accepted + 273.15)
+        return replace(reading, temperature_c=shown)
+
+
+class HeatsOn(HonestOven):
+    async def heat(self, target_c: float | None) -> None:
+        await super().heat(35.0 if target_c is None else target_c)
+
+
+class ClipsHeat(HonestOven):
+    async def heat(self, target_c: float | None) -> None:
+        await super().heat(None if target_c is None else min(max(target_c, 20.0), 80.0))
+
+
 class LeadsAstray(HonestSwitch):
     async def route(self, source: int, output: int | None) -> None:
         await super().route(source, None if output == 2 else output)
@@ -415,6 +434,9 @@ BREACHES: list[tuple[type[Honest], str, str]] = [
     (MovesAnywhere, "refuses_angles_outside_its_range", "was accepted; it must raise UsageError"),
     (_with(HonestAttenuator, attenuate=_nothing), "attenuates_as_told", "asked for 0.5 dB"),
     (ClipsLoss, "refuses_attenuations_outside_its_range", "attenuate to -1.5 dB was accepted"),
+    (HeatsInKelvin, "configured_is_safe", "its limit is 80.0 C"),
+    (HeatsOn, "heats_as_told", "asked for None C"),
+    (ClipsHeat, "refuses_temperatures_outside_its_range", "heat to 19.0 C was accepted"),
     (LeadsAstray, "leads_where_it_is_told", "input 0 was led to 2, reads None"),
     (LeadsAnywhere, "refuses_ports_that_it_has_not", "route from 2 to 0 was accepted"),
     (BiasesAll, "biases_as_told", "channel 1 was meant, another one is biased"),

@@ -37,6 +37,7 @@ class MemoryWire:
 
     connects: bool
     refused: int = 0
+    obstacle: str = ""
     renewed: int = 0
     up: bool = True
     problem: str = ""

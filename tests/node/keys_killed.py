@@ -1,8 +1,8 @@
 """Two nodes' key stores killed at random moments, in processes of their own, and what they did compared afterwards.
 
 ``python keys_killed.py FOLDER SEED KILLS`` forks pairs of processes that commit blocks, hand out keys and seal every
-message they send, and kills one or both with SIGKILL after a random time. Each process writes down what it did, right
-after it learned that it happened. ``compare`` reads those diaries and both stores.
+message they send, and kills one or both with SIGKILL once they have got a random way. Each process writes down what it
+did, right after it learned that it happened. ``compare`` reads those diaries and both stores.
 """
 
 from __future__ import annotations
@@ -36,8 +36,12 @@ from qnoded.node.keys.store import KeyStore
 from qnoded.secret import Secret
 
 RULES = StoreRules(simulation=True, pool_bytes=2000, most_keys=100_000)
-LONGEST_LIFE_S = 0.25
-"""Some commits of blocks, each of four messages and ten flushes of the disk."""
+LONGEST_LIFE_BYTES = 3000
+"""Of both diaries: the longest life is some commits of blocks, of 1100 bytes each, however slow the machine is."""
+LOOK_S = 0.002
+LONGEST_AFTER_S = 0.02
+"""From there to the kill, so that it comes anywhere between two lines: a commit of four messages and ten flushes of the
+disk takes some ten milliseconds."""
 BLOCK_BYTES = 2000
 NAMES_AGAIN = 8
 """Names of keys that a session tells again: some were fetched before, and must not be given twice."""
@@ -166,11 +170,18 @@ def facts(path: Path) -> list[list[Any]]:
     return [json.loads(line) for line in lines]
 
 
+def written(folder: Path) -> int:
+    """Return how many bytes both diaries hold."""
+    diaries = [folder / f"{role}.diary" for role in ("alice", "bob")]
+    return sum(diary.stat().st_size for diary in diaries if diary.exists())
+
+
 def kill(folder: Path, seed: int, kills: int) -> None:
     """Let pairs live and die."""
     rng = random.Random(seed)
     committing.key_check(Secret(bytes(100)), bytes(16))  # loads the hash kernel once, for all children
     for _ in range(kills):
+        dies_at_bytes = written(folder) + rng.randrange(LONGEST_LIFE_BYTES)
         lines = socket.socketpair()
         children = []
         for role, line, other in (("alice", *lines), ("bob", *lines[::-1])):
@@ -184,7 +195,9 @@ def kill(folder: Path, seed: int, kills: int) -> None:
             children.append(child)
         for line in lines:
             line.close()
-        time.sleep(rng.uniform(0.0, LONGEST_LIFE_S))
+        while written(folder) < dies_at_bytes:
+            time.sleep(LOOK_S)
+        time.sleep(rng.uniform(0.0, LONGEST_AFTER_S))
         victims = rng.choice([children[:1], children[1:], children])
         for child in victims:
             os.kill(child, signal.SIGKILL)

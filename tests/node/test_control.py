@@ -20,6 +20,7 @@ from qnoded.node import control, snapshot_stream
 from qnoded.node.control import ControlServer
 from qnoded.node.event_log import EventLog
 from qnoded.node.status import Event, LinkStatus, NodeState, NodeStatus
+from qnoded.node.tasks import background
 
 
 class Daemon:
@@ -314,3 +315,66 @@ def test_a_place_where_no_socket_can_be_made_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match=r"node\.run_dir: no control socket here: .*choose another run_dir"):
         asyncio.run(enter())
+
+
+def test_a_socket_that_somebody_removed_is_made_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(control, "LOOK_S", 0.01)
+    path, told = tmp_path / "run" / "control.sock", asyncio.Queue[tuple[str, str, str]]()
+
+    async def removed() -> None:
+        async with (
+            ControlServer(path, Daemon()) as server,
+            background(server.keep(lambda *event: told.put_nowait(event))),
+        ):
+            for _ in range(2):
+                path.unlink()
+                level, source, text = await told.get()
+                assert (level, source) == ("warning", "control")
+                assert f"{path} was removed by somebody, and is made anew" in text
+                async with (
+                    aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(path))) as session,
+                    session.get("http://qnoded/v1/status") as answer,
+                ):
+                    assert answer.status == 200
+        assert not path.exists()
+
+    asyncio.run(removed())
+
+
+def test_a_socket_at_whose_place_another_daemon_listens_is_told_once_and_left_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(control, "LOOK_S", 0.01)
+    path, told = tmp_path / "run" / "control.sock", asyncio.Queue[tuple[str, str, str]]()
+
+    async def replaced() -> None:
+        async with (
+            ControlServer(path, Daemon()) as first,
+            background(first.keep(lambda *event: told.put_nowait(event))),
+        ):
+            path.unlink()
+            async with ControlServer(path, Daemon()):
+                level, _, text = await told.get()
+                assert level == "error"
+                assert "qnodectl reaches nobody" in text
+                assert "another daemon answers on this socket; stop it" in text
+        assert told.empty()
+
+    asyncio.run(replaced())
+
+
+@pytest.mark.parametrize(
+    "noise", [b"GET /v1/status HTTP/1.1\r\nContent-Length: -5\r\n\r\n", b"\x16\x03\x01 nothing\r\n\r\n"]
+)
+def test_what_is_no_http_leaves_a_line_and_no_trace(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, noise: bytes
+) -> None:
+    async def talk(ask: Ask) -> None:
+        reader, writer = await asyncio.open_unix_connection(tmp_path / "run" / "control.sock")
+        writer.write(noise)
+        assert (await reader.read()).startswith(b"HTTP/1.0 400")
+        writer.close()
+        assert (await ask("GET", "/v1/status"))[0] == 200
+
+    served(tmp_path, Daemon(), talk)
+    assert not [record for record in caplog.records if record.exc_info or record.levelno >= logging.ERROR]

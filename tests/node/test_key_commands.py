@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import asyncio
 import base64
+import errno
 import json
+import os
 import shutil
 import subprocess
 from pathlib import Path
@@ -17,8 +19,10 @@ from keys_made import LINK, ends
 from qnoded.cli.ctl import keys, pki
 from qnoded.errors import ConfigError, DeliveryUnavailable, RequestRefused, UsageError
 from qnoded.exchange.bootstrapping import Identity
+from qnoded.node.delivery import client
 from qnoded.node.delivery.directory import Directory
 from qnoded.node.delivery.server import serving
+from qnoded.node.keys.identities import own_identity, pinned_identity
 from qnoded.node.keys.secret_files import read_secret, sealing_key
 from qnoded.node_settings.keys import DeliverySettings
 
@@ -91,6 +95,35 @@ def test_secret_files_that_others_may_read_are_refused(tmp_path: Path, monkeypat
     assert sealing_key(tmp_path / "kek") == read_secret(tmp_path / "credentials/kek")
 
 
+def test_the_identity_comes_from_a_credential_before_any_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("alice", "bob"):
+        run(pki, "identity", tmp_path, name)
+    folder = tmp_path / "credentials"
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(folder))
+    with pytest.raises(ConfigError, match="qnodectl pki identity"):
+        own_identity(None)
+    assert own_identity(tmp_path / "bob.identity_secret").public == pinned_identity(tmp_path / "bob.identity")
+    folder.mkdir()
+    (tmp_path / "alice.identity_secret").rename(folder / "identity")
+    for path in (None, tmp_path / "bob.identity_secret"):
+        assert own_identity(path).public == pinned_identity(tmp_path / "alice.identity")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can make a file of root")
+def test_an_access_list_of_systemd_is_no_stranger(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A credential of root whose list lets the service in shows as 0440; the same mode elsewhere is refused."""
+    path = tmp_path / "kek"
+    path.write_bytes(bytes(32))
+    path.chmod(0o440)
+    with pytest.raises(ConfigError, match="0440: others may read it"):
+        read_secret(path)
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert len(read_secret(path)) == 32
+    path.chmod(0o444)
+    with pytest.raises(ConfigError, match="0444: others may read it"):
+        read_secret(path)
+
+
 def test_wireguard_gets_the_same_preshared_key_at_both_ends(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "pki"
     run(pki, "demo", folder)
@@ -135,5 +168,36 @@ def test_wireguard_gets_the_same_preshared_key_at_both_ends(tmp_path: Path, caps
     assert len(base64.b64decode(files[0].read_bytes())) == 32
     assert {path.stat().st_mode & 0o777 for path in files} == {0o600}
     assert not list(tmp_path.glob(".*"))
+    with pytest.raises(UsageError, match="--key-id 'first' is no UUID"):
+        wireguard(1, "sae-bob", "sae-alice", "--key-id", "first")
     with pytest.raises(UsageError, match="https://localhost:8443"):
         run(keys, "wireguard", "x", "--kme", "http://x", "--name", "sae-alice", "--peer", "b", "--pki", folder)
+
+
+@pytest.mark.parametrize("place", ["pipe", "link", "folder", "none/key", "full"])
+def test_no_key_is_asked_for_where_there_is_no_place_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str
+) -> None:
+    """A device's node must not give way to a file, and a key that was handed out cannot be had again."""
+    run(pki, "demo", tmp_path / "pki")
+    path = tmp_path / place
+    if place == "pipe":
+        os.mkfifo(path)
+    elif place == "link":
+        path.symlink_to(os.devnull)
+    elif place == "folder":
+        path.mkdir()
+    elif place == "full":
+        monkeypatch.setattr(os, "posix_fallocate", _no_room)
+    before = sorted(tmp_path.iterdir())
+    asked: list[object] = []
+    monkeypatch.setattr(client, "new_key", lambda *words: asked.append(words))
+    words = ("--kme", "https://localhost:1", "--name", "sae-alice", "--peer", "sae-bob", "--pki", tmp_path / "pki")
+    with pytest.raises(ConfigError, match=rf"^{path}: secret file: (is there and no|No such file|No space left)"):
+        run(keys, "wireguard", path, *words)
+    assert asked == []
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def _no_room(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "No space left on device")

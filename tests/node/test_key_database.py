@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from qnoded.errors import KeyNotFound, KeyStoreBroken, UsageError
+from qnoded.errors import ConfigError, KeyNotFound, KeyStoreBroken, UsageError
 from qnoded.node.keys.database import Database, Work
 
 
@@ -144,3 +144,18 @@ def test_a_table_that_cannot_be_made_leaves_nothing_open(tmp_path: Path) -> None
         Database(tmp_path / "t.sqlite", refused)
     with database(tmp_path) as base:
         base.submit(add(1)).result()
+
+
+def test_a_damaged_store_and_one_that_others_may_read_are_refused_with_what_to_do(tmp_path: Path) -> None:
+    with database(tmp_path) as base:
+        for number in range(100):
+            base.submit(add(number, 1000))
+    path = tmp_path / "t.sqlite"
+    path.chmod(0o640)
+    with pytest.raises(ConfigError, match="has mode 0640: others may read it; run chmod 600"), database(tmp_path):
+        pass
+    path.chmod(0o600)
+    path.write_bytes(path.read_bytes()[:8192])
+    words = "key store: database disk image is malformed; the file is damaged: .*begin each link anew at both ends"
+    with pytest.raises(ConfigError, match=words), database(tmp_path):
+        pass

@@ -20,7 +20,7 @@ from keys_made import LINK, Ends, ends
 
 from qnoded.errors import ConfigError, RequestRefused
 from qnoded.exchange.committing import CHECK_BYTES
-from qnoded.node.delivery import demo_pki
+from qnoded.node.delivery import demo_pki, server
 from qnoded.node.delivery.directory import Directory, Local
 from qnoded.node.delivery.server import serving
 from qnoded.node.delivery.tls import client_context
@@ -249,6 +249,33 @@ def test_nobody_gets_what_is_not_theirs(tmp_path: Path, pki: Path) -> None:
         assert code == 200
 
     served(tmp_path, pki, script)
+
+
+def test_who_asks_for_keys_that_are_not_there_waits_longer_each_time_and_is_named(
+    tmp_path: Path, pki: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Against guessing names, however many requests are in work at once; what is there is served after that."""
+    slept: list[float] = []
+
+    async def no_time(delay_s: float) -> None:
+        slept.append(delay_s)
+
+    monkeypatch.setattr(server, "MANY_REFUSALS", 3)
+    monkeypatch.setattr(server.asyncio, "sleep", no_time)
+
+    async def script(both: Kmes) -> None:
+        _, mine = await both.ask("kme-a", ALICE, "/api/v1/keys/bob/enc_keys")
+        path, name = f"/api/v1/keys/{ALICE}/dec_keys", mine["keys"][0]["key_ID"]
+        for _ in range(3):
+            assert (await both.ask("kme-b", EVE, path, key_ID=name))[0] == 401
+        assert (await both.ask("kme-b", "bob", path, key_ID=name))[0] == 200
+
+    served(tmp_path, pki, script)
+    # The clock has gone on a little between them.
+    eves = [delay for delay in slept if delay > 0]
+    assert len(eves) == 2
+    assert eves[0] <= server.PATIENCE_S < eves[1] <= 2 * server.PATIENCE_S
+    assert f"{EVE} has asked for 3 keys that are not there for it" in caplog.text
 
 
 def test_certificates_of_another_root_or_none_do_not_get_in(tmp_path: Path, pki: Path) -> None:

@@ -19,12 +19,11 @@ from qnoded.node_settings.keys import DeliverySettings
 from qnoded.secret import Secret
 
 TICKET = Secret(bytes(range(32)))
-NAMES = st.builds(
-    KeyName,
-    st.sampled_from(Mode),
-    st.integers(0, LARGEST_SERIAL),
-    st.integers(0, 255),
-    st.integers(1, LONGEST_KEY_BYTES),
+KEPT = (7, 300, 511)
+SERIALS, LENGTHS = st.integers(0, LARGEST_SERIAL), st.integers(1, LONGEST_KEY_BYTES)
+NAMES = st.one_of(
+    st.builds(KeyName, st.just(Mode.QKD), SERIALS, st.just(0), LENGTHS),
+    st.builds(KeyName, st.sampled_from([Mode.HYBRID, Mode.PQC]), SERIALS, st.sampled_from(KEPT), LENGTHS),
 )
 SETTINGS = DeliverySettings.model_validate(
     {name: Path(name) for name in ("certificate", "private_key", "client_ca")} | {"listen": "[::1]:0", "kme_id": "kme"}
@@ -34,7 +33,7 @@ SETTINGS = DeliverySettings.model_validate(
 @given(NAMES)
 def test_a_name_says_what_it_was_made_of(name: KeyName) -> None:
     uuid = name.issue(TICKET, "alice", "m", "s")
-    assert KeyName.read(uuid, TICKET, "alice", "m", "s") == name
+    assert KeyName.read(uuid, TICKET, KEPT, "alice", "m", "s") == name
     assert (uuid.version, uuid.variant) == (8, "specified in RFC 4122")
     assert UUID(str(uuid)) == uuid
 
@@ -43,7 +42,15 @@ def test_a_name_says_what_it_was_made_of(name: KeyName) -> None:
 def test_no_bit_of_a_name_can_be_changed(name: KeyName, bit: int) -> None:
     changed = UUID(int=name.issue(TICKET, "alice", "m", "s").int ^ 1 << bit)
     with pytest.raises((KeyNotFound, KeyNotForCaller)):
-        KeyName.read(changed, TICKET, "alice", "m", "s")
+        KeyName.read(changed, TICKET, KEPT, "alice", "m", "s")
+
+
+def test_a_name_never_finds_the_agreement_that_came_256_later() -> None:
+    """Ten days of them by the hour."""
+    uuid = KeyName(Mode.HYBRID, 9, 7, 32).issue(TICKET, "alice", "m", "s")
+    for kept in ((), (7 + 256,), (6, 8)):
+        with pytest.raises(KeyNotFound):
+            KeyName.read(uuid, TICKET, kept, "alice", "m", "s")
 
 
 @pytest.mark.parametrize(
@@ -61,7 +68,7 @@ def test_a_name_fits_one_pair_at_one_link(
 ) -> None:
     uuid = KeyName(Mode.QKD, 7, 0, 32).issue(TICKET, "alice", "m", "s")
     with pytest.raises(error):
-        KeyName.read(uuid, ticket, owner, master, slave)
+        KeyName.read(uuid, ticket, KEPT, owner, master, slave)
 
 
 def test_hybrid_keys_depend_on_both_secrets_and_on_all_they_are_for() -> None:

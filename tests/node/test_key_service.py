@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import tomllib
 from collections.abc import AsyncIterator
+from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -12,16 +14,18 @@ from typing import Any
 import pytest
 
 from qnoded.cli.ctl import main
-from qnoded.errors import ConfigError, UsageError
+from qnoded.errors import ConfigError, KeyStoreBroken, UsageError
 from qnoded.node.delivery import demo_pki
-from qnoded.node.key_service import KeyService, key_service
+from qnoded.node.key_service import TIDY_S, KeyService, _keep_tidy, key_service
 from qnoded.node.keys.secret_files import SEALING_KEY_BYTES, new_secret
 from qnoded.node.notify import Notifier
 from qnoded.node.pool import Pool
 from qnoded.node.status import Level
 from qnoded.node.tally import Tally
+from qnoded.node.tasks import background
 from qnoded.node.watchdog import Watchdog
 from qnoded.node_settings import NodeSettings, check_node
+from qnoded.testing import virtual_time
 
 CONFIG = Path(__file__).parents[2] / "config"
 Told = list[tuple[Level, str, str]]
@@ -53,7 +57,7 @@ async def served(settings: NodeSettings) -> AsyncIterator[tuple[KeyService | Non
         disk.close()
 
 
-def test_a_link_is_enrolled_once_and_its_secret_may_go(tmp_path: Path) -> None:
+def test_a_link_is_enrolled_once_and_its_secret_is_deleted(tmp_path: Path) -> None:
     async def run() -> None:
         settings = alice(tmp_path)
         async with served(settings) as (keys, told):
@@ -65,7 +69,7 @@ def test_a_link_is_enrolled_once_and_its_secret_may_go(tmp_path: Path) -> None:
             assert making.levels.sending_bytes == making.levels.receiving_bytes > 900
             assert [text for _, source, text in told if source == "link bob"]
             assert any("https://127.0.0.1:" in text for _, source, text in told if source == "delivery")
-        (tmp_path / "out" / "keys" / "alice-bob.secret").unlink()
+        assert not (tmp_path / "out" / "keys" / "alice-bob.secret").exists()
         async with served(settings) as (_, told):
             assert not [text for _, source, text in told if source == "link bob"]
 
@@ -80,11 +84,10 @@ def test_a_halted_link_waits_for_a_new_secret(tmp_path: Path) -> None:
             making = keys.making("bob", Watchdog(Notifier({})))
             await asyncio.wrap_future(making.store.halt("alice-bob", "a seal was wrong"))
         async with served(settings) as (_, told):
-            assert [(level, "was used before" in text) for level, source, text in told if source == "link bob"] == [
+            assert [(level, "no new first secret" in text) for level, source, text in told if source == "link bob"] == [
                 ("error", True)
             ]
         secret = tmp_path / "out" / "keys" / "alice-bob.secret"
-        secret.unlink()
         new_secret(secret, 2000)
         async with served(settings) as (keys, _):
             assert keys is not None
@@ -94,6 +97,65 @@ def test_a_halted_link_waits_for_a_new_secret(tmp_path: Path) -> None:
             assert making.levels.halted is None
 
     asyncio.run(run())
+
+
+def test_a_secret_that_was_used_and_cannot_be_deleted_is_an_error_at_each_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a store that gets lost it would be used a second time; a new one, which waits for its use, stays."""
+    secret = tmp_path / "out" / "keys" / "alice-bob.secret"
+
+    def refuse(_path: Path, missing_ok: bool = False) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    async def run() -> None:
+        settings = alice(tmp_path)
+        with monkeypatch.context() as read_only:
+            read_only.setattr(Path, "unlink", refuse)
+            for _ in range(2):
+                async with served(settings) as (_, told):
+                    (text,) = [text for level, source, text in told if (level, source) == ("error", "link bob")]
+                    assert "cannot be deleted: Read-only file system; delete it by hand now" in text
+        assert secret.exists()
+        async with served(settings) as (_, told):
+            assert not [text for _, source, text in told if source == "link bob"]
+        assert not secret.exists()
+        new_secret(secret, 2000)
+        async with served(settings) as (_, told):
+            assert not [text for _, source, text in told if source == "link bob"]
+        assert secret.exists()
+
+    asyncio.run(run())
+
+
+class FullDisk:
+    """A store that cannot erase what has expired, twice."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def tidy(self) -> Future[int]:
+        self.asked += 1
+        done: Future[int] = Future()
+        if self.asked <= 2:
+            done.set_exception(KeyStoreBroken("the disk is full"))
+        else:
+            done.set_result(0)
+        return done
+
+
+def test_a_full_disk_does_not_end_the_service(tmp_path: Path) -> None:
+    told: Told = []
+    store = FullDisk()
+
+    async def run() -> None:
+        async with background(_keep_tidy(store, lambda *event: told.append(event))):  # type: ignore[arg-type]
+            await asyncio.sleep(4.5 * TIDY_S)
+
+    virtual_time.run(run())
+    assert store.asked == 4
+    assert [level for level, _, _ in told] == ["error", "info"]
+    assert "the disk is full" in told[0][2]
 
 
 def pinning(folder: Path) -> NodeSettings:
@@ -150,6 +212,14 @@ def test_a_pinned_peer_needs_an_identity_of_this_node(tmp_path: Path) -> None:
     table = pinning(tmp_path).model_dump(exclude_none=True)
     table["receiver"] = table["receiver"]["channels"]
     del table["keys"]["identity"]
+
+    async def run() -> None:
+        with pytest.raises(ConfigError, match="qnodectl pki identity"):
+            async with served(check_node(table, "alice.toml", tmp_path)):
+                pass
+
+    asyncio.run(run())
+    del table["keys"], table["delivery"]
     with pytest.raises(ConfigError, match="qnodectl pki identity"):
         check_node(table, "alice.toml", tmp_path)
 

@@ -12,7 +12,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
-from keys_made import ACCOUNT, BACK, FIRST_SECRET, KEK, LINK, PAIR, block_bytes, ends
+from keys_made import ACCOUNT, BACK, FIRST_SECRET, KEK, LINK, PAIR, Ends, block_bytes, ends
 
 from qnoded.errors import (
     ConfigError,
@@ -20,17 +20,22 @@ from qnoded.errors import (
     KeyNotFound,
     KeysExhausted,
     KeyStoreBroken,
+    LedgersDiffer,
     LocalProtocolError,
     RemoteProtocolError,
     UsageError,
 )
+from qnoded.exchange import agreeing
+from qnoded.exchange.bootstrapping import Occasion
 from qnoded.exchange.committing import CHECK_BYTES, Run
+from qnoded.exchange.effects import Script
 from qnoded.node.keys.contents import StoreRules
 from qnoded.node.keys.handing import HandedKey, Pair
 from qnoded.node.keys.key_ids import Mode
 from qnoded.node.keys.store import KeyStore
 from qnoded.node.keys.upkeep import AGREEMENTS_KEPT
 from qnoded.secret import Secret
+from qnoded.testing.pair import converse
 
 
 def names(keys: list[HandedKey]) -> list[UUID]:
@@ -357,6 +362,46 @@ def test_keys_of_an_agreement_wait_until_it_is_outdated(tmp_path: Path) -> None:
             both.bob.keep_agreement(LINK, newest, Secret(bytes(48))).result()
     with ends(tmp_path) as both:
         assert both.alice.take(PAIR, 1, 32, Mode.PQC).result()
+
+
+def test_two_agreements_never_share_the_names_of_their_keys(tmp_path: Path) -> None:
+    """Names have 8 bits of an agreement's number: whoever makes numbers leap takes keys away, and mixes up none."""
+    with ends(tmp_path) as both:
+        for number in (1, 257):
+            for store in (both.alice, both.bob):
+                store.keep_agreement(LINK, number, Secret(bytes([number % 251]) * 48)).result()
+            if number == 1:
+                old = both.alice.take(PAIR, 1, 32, Mode.PQC).result()
+        new = both.alice.take(PAIR, 1, 32, Mode.PQC).result()
+        assert contents(both.bob.fetch(PAIR, names(new)).result()) == contents(new)
+        with pytest.raises(KeyNotFound):
+            both.bob.fetch(PAIR, names(old)).result()
+
+
+def test_an_older_copy_of_a_store_is_told_from_its_cursors(tmp_path: Path) -> None:
+    """Alice's store is put back from before a seal that bob has heard: the session ends before anything is sealed."""
+    with ends(tmp_path) as both:
+        both.commit(1)
+    copy = (tmp_path / "alice.sqlite").read_bytes()
+    with ends(tmp_path) as both:
+        place, keys = both.alice.reserve_tag(LINK, opening=True).result()
+        keys.wipe()
+        both.bob.accept_tag(LINK, place).result()
+        assert converse(*beginning(both)).alice == 0
+    (tmp_path / "alice.sqlite").write_bytes(copy)
+    with ends(tmp_path) as both:
+        told = converse(*beginning(both))
+    for end in (told.alice, told.bob):
+        assert isinstance(end, LedgersDiffer)
+        assert "is an older copy" in str(end)
+
+
+def beginning(both: Ends) -> tuple[Script[int], Script[int]]:
+    occasion = Occasion(LINK, bytes(32), 0)
+    return (
+        agreeing.begin("alice", occasion, both.alice.ledger(LINK, "alice"), None, os.urandom),
+        agreeing.begin("bob", occasion, both.bob.ledger(LINK, "bob"), None, os.urandom),
+    )
 
 
 def test_bob_makes_no_key_of_an_agreement_before_alice_is_known_to_have_it(tmp_path: Path) -> None:

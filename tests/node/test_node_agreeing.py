@@ -15,6 +15,8 @@ from qnoded.errors import UsageError
 from qnoded.exchange import wire
 from qnoded.exchange.agreeing import LedgerShown, LedgerState
 from qnoded.exchange.bootstrapping import Done, Finish, Hello, Identity, Kept, Reply, Signers
+from qnoded.exchange.live_messages import Seal
+from qnoded.node import agreeing
 from qnoded.node.keys.contents import LinkKeys
 from qnoded.node.keys.key_ids import Mode
 from qnoded.node.keys.ledgers import SIGNED_EXCHANGE
@@ -63,6 +65,32 @@ def test_a_link_begins_without_a_file_and_makes_keys_of_all_three_modes(tmp_path
                     fetched = await asyncio.wrap_future(slave.fetch(pair, [one.name for one in handed]))
                     assert [one.key for one in handed] == [one.key for one in fetched]
                     assert {one.mode for one in handed + fetched} == {mode}
+
+    asyncio.run(run())
+
+
+def test_an_agreement_is_renewed_once_it_has_served_for_many_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After three keys that alice made and two of bob's that she fetched; what was made before is still found."""
+    monkeypatch.setattr(agreeing, "RENEWAL_KEYS", 5)
+    monkeypatch.setattr(agreeing, "LOOK_S", 0.01)
+
+    async def run() -> None:
+        async with making_keys(tmp_path, TERMS, signers=SIGNERS) as link:
+            await agreed(link)
+            assert link.stores is not None
+            alice, bob = link.stores.alice, link.stores.bob
+            before = (await shown(link))[0].agreement
+            names = {}
+            for pair, master, number in ((PAIR, alice, 3), (BACK, bob, 2)):
+                made = await asyncio.wrap_future(master.take(pair, number, 32, Mode.PQC))
+                names[pair] = [one.name for one in made]
+            assert (await shown(link))[0].agreement == before
+            await asyncio.wrap_future(alice.fetch(BACK, names[BACK]))
+            await link.until(lambda: all(now is not None and now.shared > before for now in ledgers(link)))
+            assert len(await asyncio.wrap_future(bob.fetch(PAIR, names[PAIR]))) == 3
+            assert (await shown(link))[0].agreement == before + 1
 
     asyncio.run(run())
 
@@ -119,6 +147,33 @@ def test_a_ledger_in_use_stays_until_both_operators_give_it_up(tmp_path: Path) -
             await agreed(link, old)
             after = await shown(link)
             assert after[0].name == after[1].name != before[0].name
+
+    asyncio.run(run())
+
+
+def test_a_link_that_a_wrong_seal_stopped_is_there_again_when_both_operators_say_so(tmp_path: Path) -> None:
+    """One bit of alice's first seal: bob halts on disk and stops; no restart, and the next block has a key."""
+
+    async def run() -> None:
+        async with making_keys(tmp_path, TERMS, signers=SIGNERS) as link:
+            await agreed(link)
+            old, (alice, bob) = ledgers(link), (link.sides[side].end for side in SIDES)
+
+            def tamper(frames: list[bytes]) -> Sequence[list[bytes]]:
+                if wire.read_header(frames[0]).kind != wire.NUMBERS[Seal]:
+                    return (frames,)
+                return ([*frames[:-1], frames[-1][:-1] + bytes([frames[-1][-1] ^ 1])],)
+
+            faithful, alice.wire.meddle = alice.wire.meddle, tamper
+            link.close(0)
+            await link.until(lambda: bob.state == "STOPPED")
+            alice.wire.meddle = faithful
+            for end in (bob, alice):
+                await end.link.enrol()
+            assert bob.state != "STOPPED"
+            await agreed(link, old)
+            link.close(1)
+            await link.until(lambda: all(1 in side.made() for side in link.sides.values()))
 
     asyncio.run(run())
 

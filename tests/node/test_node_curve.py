@@ -45,9 +45,21 @@ def test_a_secret_given_as_the_peers_key_is_refused(tmp_path: Path) -> None:
 
 def test_a_public_key_given_as_the_secret_is_refused(tmp_path: Path) -> None:
     public, _ = make_keys(tmp_path, "alice")
-    public.chmod(0o600)
-    with pytest.raises(ConfigError, match="secret_key: it holds 0 secret keys"):
-        load_keys(public)
+    for mode in (0o644, 0o600):
+        public.chmod(mode)
+        words = r"secret_key: this file holds a public key alone; name the secret one of the pair: alice\.key_secret"
+        with pytest.raises(ConfigError, match=words):
+            load_keys(public)
+
+
+def test_half_a_pair_does_not_stand_in_the_way_of_the_next_try(tmp_path: Path) -> None:
+    (tmp_path / "alice.key").mkdir()
+    with pytest.raises(ConfigError, match=r"alice\.key: key file: it exists"):
+        make_keys(tmp_path, "alice")
+    (tmp_path / "alice.key").rmdir()
+    make_keys(tmp_path, "alice")
+    with pytest.raises(ConfigError, match=r"alice\.key: key files: .*; give another folder"):
+        make_keys(tmp_path / "alice.key", "bob")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import threading
 from pathlib import Path
 
@@ -13,8 +14,14 @@ from nodes_made import free_address, link_of, node, settings_of, until, world
 from qnoded.errors import ConfigError, UsageError
 from qnoded.node import advice, lock_file, turning
 from qnoded.node.daemon import Daemon
+from qnoded.node.devices import Devices
+from qnoded.node.doubt_file import EMITS, NAME
+from qnoded.node.keys.secret_files import SEALING_KEY_BYTES, new_secret
+from qnoded.node.occupancy import occupied
 from qnoded.node.recording import INDEX
 from qnoded.node.status import InstrumentStatus
+from qnoded.node_settings import KeysSettings, NodeSettings
+from qnoded.sim.events import Unplug
 
 
 def sifted(daemon: Daemon, epochs: int = 1) -> bool:
@@ -143,6 +150,59 @@ def test_a_laser_that_is_to_stay_dark_does_so_over_a_restart_until_a_person_deci
     asyncio.run(nights())
 
 
+def test_a_node_that_stops_while_its_laser_cannot_be_reached_starts_dark(tmp_path: Path) -> None:
+    cable = Unplug(what="unplug", at_s=0.0, side="alice", device="laser")
+
+    async def nights() -> None:
+        async with world() as (server, place):
+            settings = settings_of("alice", tmp_path, place, free_address())
+            async with node(settings) as daemon:
+                await until(lambda: emits(daemon))
+                # It stops in the same turn of the loop: nobody has noticed.
+                server.unplug(cable)
+            server.plug(cable)
+            async with node(settings) as daemon:
+                await until(lambda: daemon.snapshot().node.state == "running" and laser(daemon).state == "READY")
+                assert "not seen dark" in str(laser(daemon).problem)
+                await daemon.light(on=True)
+                await until(lambda: emits(daemon))
+
+    asyncio.run(nights())
+
+
+def test_killed_while_it_emitted_it_gives_light_again_only_if_the_laser_is_there_at_the_start(tmp_path: Path) -> None:
+    line = tmp_path / "alice" / "state" / NAME
+    cable = Unplug(what="unplug", at_s=0.0, side="alice", device="laser")
+
+    async def nights() -> None:
+        async with world() as (server, place):
+            settings = settings_of("alice", tmp_path, place, free_address())
+            async with node(settings) as daemon:
+                await until(lambda: emits(daemon))
+                assert line.read_text() == f"{EMITS}\n"
+            assert not line.exists()
+            # As a daemon leaves it that is killed.
+            line.write_text(f"{EMITS}\n")
+            async with node(settings) as daemon:
+                await until(lambda: emits(daemon))
+            line.write_text(f"{EMITS}\n")
+            server.unplug(cable)
+            async with node(settings) as daemon:
+                await until(lambda: daemon.snapshot().node.state == "running")
+                server.plug(cable)
+                await until(lambda: laser(daemon).state == "READY")
+                assert "was ended while its laser emitted" in str(laser(daemon).problem)
+                assert not emits(daemon)
+            # Now it is a doubt, which no laser that is there takes away.
+            async with node(settings) as daemon:
+                await until(lambda: daemon.snapshot().node.state == "running" and laser(daemon).state == "READY")
+                assert "was ended while its laser emitted" in str(laser(daemon).problem)
+                await daemon.light(on=True)
+                await until(lambda: emits(daemon))
+
+    asyncio.run(nights())
+
+
 def test_a_controller_that_stays_short_of_its_position_gets_no_light_and_nothing_is_sifted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -168,6 +228,34 @@ def test_a_missing_key_is_a_config_error(tmp_path: Path) -> None:
     (tmp_path / "keys" / "bob.key").unlink()
     with pytest.raises(ConfigError, match=r"bob\.key: peer_key"):
         asyncio.run(Daemon(settings, Path("alice.toml"), {}).run())
+
+
+def test_a_daemon_that_may_not_run_touches_no_instrument(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A copied file with another run_dir; then a key file, and a key store, that cannot be used."""
+    supervised: list[Devices] = []
+
+    async def remember(devices: Devices) -> None:
+        supervised.append(devices)
+
+    monkeypatch.setattr(Devices, "run", remember)
+
+    def refused(settings: NodeSettings, words: str) -> None:
+        with pytest.raises(ConfigError, match=words):
+            asyncio.run(Daemon(settings, Path("alice.toml"), {}).run())
+        assert supervised == []
+
+    settings = settings_of("alice", tmp_path, "tcp://127.0.0.1:9", free_address())
+    with occupied(settings.node.state_dir):
+        elsewhere = settings.node.model_copy(update={"run_dir": tmp_path / "copied"})
+        copied = settings.model_copy(update={"node": elsewhere})
+        refused(copied, rf"node\.state_dir: is in use by process {os.getpid()}; stop that daemon, or give this node a")
+    new_secret(tmp_path / "kek", SEALING_KEY_BYTES)
+    keeping = settings.model_copy(update={"keys": KeysSettings(kek=tmp_path / "kek")})
+    (settings.node.state_dir / "keys.sqlite").write_bytes(b"a page of another book" * 100)
+    (settings.node.state_dir / "keys.sqlite").chmod(0o600)
+    refused(keeping, r"keys\.sqlite: key store: ")
+    settings.links["bob"].secret_key.chmod(0o644)
+    refused(settings, r"alice\.key_secret: secret_key: its mode is 0644")
 
 
 def test_links_need_a_tagger(tmp_path: Path) -> None:

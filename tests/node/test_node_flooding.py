@@ -18,6 +18,7 @@ from qnoded.node.tasks import background
 from qnoded.testing import virtual_time
 
 MIB = 1 << 20
+PATIENCE_S = 20.0
 GREETING = b"\xff" + bytes(8) + b"\x7f\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)
 READY = b"\x05READY\x0bSocket-Type\x00\x00\x00\x06DEALER"
 LONG_MORE, COMMAND = 0x03, 0x04
@@ -32,9 +33,15 @@ class Socket:
         self.restarts += 1
 
 
+class Stuck(Socket):
+    async def restart(self) -> None:
+        await super().restart()
+        await asyncio.Event().wait()
+
+
 def test_connections_begin_anew_when_memory_has_grown_too_much_since_it_was_least() -> None:
     async def story() -> None:
-        memory, told, sockets = [500 * MIB], [], (Socket(), Socket())
+        memory, told, sockets = [500 * MIB], [], (Stuck(), Socket())
         gate = FloodGate(sockets, lambda level, text: told.append((level, text)), lambda: memory[0])
         async with background(gate.run()):
             for more in (MOST_GROWTH_BYTES, -200 * MIB, MOST_GROWTH_BYTES):
@@ -106,6 +113,50 @@ def test_libzmq_holds_a_message_that_does_not_end_until_its_socket_is_closed(mon
         assert "a peer sends messages without end" in told[0]
 
     asyncio.run(flood())
+
+
+def test_a_link_that_cannot_begin_anew_says_why_and_holds_up_no_other() -> None:
+    async def taken() -> None:
+        async with network() as net, opened(net, LISTENING) as alice, opened(net, connecting(alice.address)) as bob:
+            host, port = alice.address.removeprefix("tcp://").split(":")
+            restarting = asyncio.ensure_future(alice.restart())
+            with socket.socket() as thief:
+                async with asyncio.timeout(PATIENCE_S):
+                    await taken_by(thief, (host, int(port)))
+                    while not alice.obstacle:  # noqa: ASYNC110 - shown in a status, which has no event to wait for
+                        await asyncio.sleep(0.01)
+                assert "in use" in alice.obstacle
+                # Neither another restart nor the watch of the link comes between.
+                await alice.restart()
+                await bob.restart()
+            async with asyncio.timeout(PATIENCE_S):
+                await restarting
+            assert alice.obstacle == ""
+
+    async def taken_by(thief: socket.socket, address: tuple[str, int]) -> None:
+        while True:
+            with suppress(OSError):
+                return thief.bind(address)
+            await asyncio.sleep(0)
+
+    asyncio.run(taken())
+
+
+def test_a_socket_is_not_renewed_while_it_begins_anew() -> None:
+    # One that was put in place meanwhile would never be closed, and the context wait for it for ever.
+    async def both_at_once() -> None:
+        async with network() as net, opened(net, connecting("tcp://127.0.0.1:9")) as bob:
+            restarting = asyncio.ensure_future(bob.restart())
+            await asyncio.sleep(0)
+            with pytest.raises(zmq.ZMQError):
+                _ = bob.address
+            bob.renew()
+            with pytest.raises(zmq.ZMQError):
+                _ = bob.address
+            await restarting
+            assert bob.address
+
+    asyncio.run(both_at_once())
 
 
 def test_a_link_that_begins_its_connections_anew_is_reached_at_its_old_address() -> None:

@@ -20,6 +20,7 @@ from qnoded.exchange.live_messages import Greeting
 from qnoded.exchange.reports import EpochDiscarded, EpochSifted, Reason
 from qnoded.node.introducing import INTRODUCTION_S, RESPITE_S
 from qnoded.node.link import GREETING_S, UNLOCKED_S
+from qnoded.node.reaching import UNHEARD_S
 from qnoded.node.replaying import replay
 from qnoded.node.story import Story
 from qnoded.node.story_file import read_story
@@ -43,6 +44,20 @@ def locking(_session: Session, _known: KnownClock) -> Script[None]:
     for number in itertools.count():
         yield from emit(EpochSifted(number, SiftedEpoch(none, none, "alice"), (), (1, 1), 0, 1.0, bytes(32)))
         yield from wait(seconds(EPOCH_PS))
+
+
+def test_what_stands_in_the_way_of_a_connection_is_the_reason(tmp_path: Path) -> None:
+    async def obstructed() -> None:
+        one, _ = connection()
+        async with running(tmp_path, one) as end:
+            one.obstacle = "a tunnel without a peer"
+            await asyncio.sleep(2 * GREETING_S)
+            assert (end.state, end.link.status().reason) == ("ABSENT", "a tunnel without a peer")
+            one.refused, one.obstacle = 1, "the peer ends the handshake"
+            await asyncio.sleep(2 * GREETING_S)
+            assert (end.state, end.link.status().reason) == ("REFUSED", "the peer ends the handshake")
+
+    virtual_time.run(obstructed())
 
 
 def test_two_ends_settle_at_once_and_stay_together(tmp_path: Path) -> None:
@@ -174,6 +189,22 @@ def test_terms_that_differ_are_named_at_both_ends_and_mending_one_heals(tmp_path
                 assert alice.state == bob.state == "ACQUIRING"
 
     virtual_time.run(differ())
+
+
+@pytest.mark.parametrize("window_ps", [1000, 2000])
+def test_a_peer_that_falls_silent_before_there_is_a_session_is_absent(tmp_path: Path, window_ps: int) -> None:
+    state, axis = ("GREETING", None) if window_ps == TERMS.window_ps else ("MISMATCH", "tagger/1")
+
+    async def silent() -> None:
+        one, other = connection()
+        async with running(tmp_path, one, sightings=Sightings(axis)) as alice:
+            async with running(tmp_path, other, terms=replace(TERMS, window_ps=window_ps)):
+                await asyncio.sleep(5 * GREETING_S)
+                assert alice.state == state
+            await asyncio.sleep(2 * UNHEARD_S)
+            assert (alice.state, alice.link.status().reason) == ("ABSENT", "nothing was heard for 45 s")
+
+    virtual_time.run(silent())
 
 
 def test_a_peer_that_starts_anew_gets_a_new_session(tmp_path: Path) -> None:

@@ -110,15 +110,12 @@ def test_a_full_disk_leaves_no_half_line_and_no_half_block(tmp_path: Path, monke
     """The disk takes half of what it is given, then nothing; once there is room again, the record goes on."""
     told: list[str] = []
 
-    def half(file: FileIO, content: bytes) -> int:
-        if len(content) < 100:
-            raise OSError(errno.ENOSPC, "No space left on device")
-        return real(file, content[: len(content) // 2])
+    def half(file: FileIO, content: bytes) -> None:
+        file.write(content[: len(content) // 2])
+        raise OSError(errno.ENOSPC, "No space left on device")
 
     def no_room(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
-
-    real = recording.write
 
     async def record() -> None:
         pool = Pool(1)
@@ -126,7 +123,7 @@ def test_a_full_disk_leaves_no_half_line_and_no_half_block(tmp_path: Path, monke
         recorder.add(EPOCH)
         await recorder.finish()
         with monkeypatch.context() as full:
-            full.setattr(recording, "write", half)
+            full.setattr(recording, "write_all", half)
             full.setattr(np, "savez", no_room)
             for report in (EPOCH, BLOCK, EPOCH):
                 recorder.add(report)

@@ -76,10 +76,36 @@ def test_a_listener_with_another_key_than_the_pinned_one_hears_nothing_and_knows
             while not mallory.refused:
                 assert bob.send([b"a secret"]) != ""
                 await asyncio.sleep(0)
-            # To a client it looks like a network that went away, which is no reason to speak of keys.
-            assert bob.refused == 0
+            while not bob.refused:  # noqa: ASYNC110 - counted by the monitor, which has no event to wait for
+                await asyncio.sleep(0)
+            assert "expects another key here" in mallory.obstacle
+            assert bob.obstacle == "the peer answers but ends the handshake: is peer_key its key?"
 
     asyncio.run(impostor())
+
+
+def test_something_that_only_takes_connections_and_ends_them_is_no_refused_key() -> None:
+    async def tunnel() -> None:
+        async def hang_up(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            writer.close()
+
+        server = await asyncio.start_server(hang_up, "127.0.0.1", 0)
+        port = server.sockets[0].getsockname()[1]
+        async with network() as one, network() as other, opened(other, connecting(f"tcp://127.0.0.1:{port}")) as bob:
+            async with server, asyncio.timeout(PATIENCE_S):
+                while not bob.obstacle:  # noqa: ASYNC110 - see above
+                    await asyncio.sleep(0)
+            assert "takes connections and ends them" in bob.obstacle
+            assert bob.refused == 0
+            # Where nobody takes them any more, and where the peer does, there is no obstacle.
+            async with asyncio.timeout(PATIENCE_S):
+                while bob.obstacle:  # noqa: ASYNC110 - see above
+                    await asyncio.sleep(0)
+            async with opened(one, replace(LISTENING, listen=f"tcp://127.0.0.1:{port}")) as alice:
+                assert await delivered(bob, alice, b"here") == [b"here"]
+                assert bob.obstacle == ""
+
+    asyncio.run(tunnel())
 
 
 ZMTP_WITHOUT_CURVE = b"\xff" + bytes(8) + b"\x7f" + b"\x03\x00" + b"NULL".ljust(20, b"\0") + bytes(32)

@@ -105,6 +105,8 @@ def written(heading: object, *entries: object) -> bytes:
         (written(HEADING, ENTRY)[:-5], TruncatedRecording, "in the middle of a line"),
         (written(HEADING, 7), GarbledRecording, "no JSON object"),
         (written(HEADING, ENTRY | {"loop_s": "x"}), GarbledRecording, "an entry without what and loop_s"),
+        (written(HEADING, ENTRY | {"loop_s": 10**400}), GarbledRecording, "an entry without what and loop_s"),
+        (written(HEADING | {"written_loop_s": 10**400}, ENTRY), GarbledRecording, "without the time of writing"),
         (written(HEADING) + b'{"loop_s": NaN, "what": "event"}\n', GarbledRecording, "no JSON object"),
         (written(HEADING, {"loop_s": 1, "what": "event"}), GarbledRecording, "an event without its name"),
         (written(HEADING, *[ENTRY] * (MOST_ENTRIES + 1)), GarbledRecording, f"more than {MOST_ENTRIES} entries"),

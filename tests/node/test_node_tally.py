@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,8 +13,10 @@ from qnoded.exchange import reports
 from qnoded.exchange.reports import (
     BlockDiscarded,
     BlockSifted,
+    ClockTracked,
     EpochDiscarded,
     EpochSifted,
+    EpochWithdrawn,
     KeyMade,
     NoKey,
     Reason,
@@ -24,6 +27,7 @@ from qnoded.exchange.terms import LinkTerms
 from qnoded.node.status import Rates
 from qnoded.node.tally import RECENT_EPOCHS, RECENT_S, Tally
 from qnoded.records import SiftedEpoch
+from qnoded.stages.synchronization.lock import LockLoss
 from qnoded.units import EPOCH_PS, seconds
 
 TERMS = LinkTerms("alice-bob", True, ("H", "V", "D", "A"), ("H", "V", "D", "A"))
@@ -76,15 +80,35 @@ def test_a_link_that_rests_shows_its_own_clicks_alone() -> None:
     assert tally.rates(2 * RECENT_S + 1.0) == Rates()
 
 
+def test_dark_epochs_are_not_mixed_with_sifted_ones() -> None:
+    """20 s of light, 10 s dark, 2 s of light again: 500 clicks an epoch in the light, 5 in the dark."""
+    tally = Tally(TERMS, "alice")
+    lit, dark = pytest.approx(500 / EPOCH_S), pytest.approx(5 / EPOCH_S)
+    for second in range(32):
+        is_lit = not 20 <= second < 30
+        tally.detected(500 if is_lit else 5, float(second))
+        if is_lit:
+            tally.add(sifted(second), second + 0.1)
+        if second in (5, 19, 30, 31):
+            assert tally.rates(second + 0.2).alice_hz == lit or second == 30
+        if 23 < second < 30:
+            assert tally.rates(second + 0.2).alice_hz == dark
+
+
 def test_discards_blocks_and_the_cost_of_revealing_are_counted() -> None:
     tally = Tally(TERMS, "alice")
     for reason in (Reason.GAP, Reason.LATE, Reason.GAP):
         tally.add(EpochDiscarded(1, reason, ""), 0.0)
+    for number in range(2):
+        tally.add(sifted(number), 0.0)
+        tally.add(EpochWithdrawn(number, Reason.PEER_LOST, 700, ""), 0.0)
     tally.add(Revealed(1, 1000, 17_000, 16_700.0), 0.0)
     tally.add(Revealed(2, 3000, 51_000, 50_100.0), 0.0)
     none = SiftedEpoch(np.empty(0, np.uint8), np.empty(0, np.uint8), "alice")
     tally.add(BlockSifted(0, (1,), none, (), b""), 0.0)
     assert tally.discards == {Reason.GAP: 2, Reason.LATE: 1}
+    assert tally.withdrawn == {Reason.PEER_LOST: 2}
+    assert (tally.withdrawn_bits, tally.epochs, tally.sifted_bits) == (1400, 2, 2000)
     assert tally.bits_per_detection == 17.0
     assert tally.blocks == 1
 
@@ -96,6 +120,20 @@ def test_keys_and_blocks_without_one_are_counted() -> None:
     tally.add(BlockDiscarded(3, NoKey.NO_LENGTH, ""), 0.0)
     assert (tally.blocks_distilled, tally.secret_bits) == (3, 3_000)
     assert tally.keyless == {NoKey.NO_LENGTH: 1}
+
+
+def test_a_clock_that_is_held_without_light_shows_when_photons_last_confirmed_it() -> None:
+    def tracked(number: int, reason: LockLoss | None) -> ClockTracked:
+        state = SimpleNamespace(offset_ps=1, frequency_error=0.0, peak_sigma_ps=60.0)
+        return ClockTracked(number, state, SimpleNamespace(locked=True, reason=reason))
+
+    tally = Tally(TERMS, "alice")
+    tally.add(tracked(0, LockLoss.NO_LIGHT), 1.0)
+    assert tally.clock(2.0, locked=True).age_s is None
+    tally.add(tracked(1, None), 2.0)
+    for number in range(2, 9):
+        tally.add(tracked(number, LockLoss.NO_LIGHT), 1.0 + number)
+    assert tally.clock(10.0, locked=True).age_s == 8.0
 
 
 def test_an_interlude_gives_s_from_all_its_epochs() -> None:

@@ -38,14 +38,32 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
         yield fresh
 
 
+class Remembered:
+    """What the next run of the node would know."""
+
+    def __init__(self) -> None:
+        self.doubt: str | None = None
+        self.emitting = False
+        self.flushed: list[bool] = []
+        """Whether it was said to emit, at each flush."""
+
+    def keep(self, doubt: str | None) -> None:
+        self.doubt = doubt
+
+    def emits(self, emits: bool) -> None:
+        self.emitting = emits
+
+    async def flush(self) -> None:
+        self.flushed.append(self.emitting)
+
+
 class Node:
     """A laser, an office and one condition that a test may break."""
 
     def __init__(self) -> None:
         self.told: list[LightChanged] = []
         self.healthy = True
-        self.doubt: str | None = None
-        """As it would be remembered by the next run."""
+        self.memory = Remembered()
         self.devices = Devices(
             {"laser": LASER}, "node.toml", simulation=True, chance=random.Random(1), tell=lambda _: None
         )
@@ -55,11 +73,8 @@ class Node:
             max_power_dbm=6.0,
             health={"healthy": lambda: self.healthy},
             tell=self.told.append,
-            remember=self.remember,
+            memory=self.memory,
         )
-
-    def remember(self, doubt: str | None) -> None:
-        self.doubt = doubt
 
     @property
     def laser(self) -> ScriptedLaser:
@@ -146,14 +161,14 @@ def test_a_doubt_about_the_laser_lasts_until_a_person_decides_also_over_a_restar
             await asyncio.sleep(LEASE_S + SOFT_START_S + 2 * POLL_S)
             assert not old.emitting
             assert not node.office.emitting
-            assert node.doubt in node.last_words
+            assert node.memory.doubt in node.last_words
             node.healthy, bench.plugged, old.interlock_open = True, {"L"}, False
             await asyncio.sleep(LONG_S)
             assert not node.laser.emitting
             assert bench.calls.count("L emit") == 1
-            assert node.doubt is not None
+            assert node.memory.doubt is not None
             node.office.resume("the operator has looked")
-            assert node.doubt is None
+            assert node.memory.doubt is None
             await asyncio.sleep(2 * RENEW_S)
             assert node.laser.emitting
 
@@ -178,7 +193,7 @@ def test_light_that_went_because_the_node_was_unwell_comes_back_with_its_health(
             node.healthy = True
             await asyncio.sleep(HEALED_S + 2 * RENEW_S)
             assert laser.emitting
-            assert node.doubt is None
+            assert node.memory.doubt is None
 
     run(scenario)
 
@@ -208,7 +223,7 @@ def test_an_event_loop_held_up_for_longer_than_a_permit_is_no_doubt_about_the_la
             assert "dark: the node was held up for longer than a permit lasts, 2 s" in node.last_words
             await asyncio.sleep(HEALED_S + RENEW_S)
             assert laser.emitting
-            assert node.doubt is None
+            assert node.memory.doubt is None
 
     run(scenario)
 
@@ -222,7 +237,76 @@ def test_a_node_that_stops_leaves_no_doubt_whatever_its_laser_says_then(bench: B
             node.office.stop("the node stops")
             await asyncio.sleep(2 * ANSWER_S)
             assert "no answer" in node.last_words
-            assert node.doubt is None
+            assert node.memory.doubt is None
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("end", ["stop", "cancel", "revoke", "unwell"])
+def test_light_whose_end_nobody_saw_is_a_doubt_whatever_ended_it(bench: Bench, end: str) -> None:
+    async def scenario() -> None:
+        async with running() as node:
+            await node.lit()
+            bench.plugged = set()
+            match end:
+                case "stop":
+                    node.office.stop("the node stops")
+                case "revoke":
+                    node.office.revoke("the operator leaves")
+                case "unwell":
+                    node.healthy = False
+            if end != "cancel":
+                await asyncio.sleep(2 * RENEW_S)
+                assert "not seen dark: L: nothing answers" in node.last_words
+        assert "not seen dark: L: nothing answers" in str(node.memory.doubt)
+        assert node.memory.emitting
+
+    run(scenario)
+
+
+def test_a_laser_that_says_that_it_emits_when_it_should_be_dark_is_a_doubt(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def scenario() -> None:
+        async with running() as node:
+            laser = await node.lit()
+            monkeypatch.setattr(laser, "make_safe", laser.read)
+            node.office.stop("the node stops")
+            await asyncio.sleep(RENEW_S)
+            assert "says that it emits" in str(node.memory.doubt)
+
+    run(scenario)
+
+
+def test_light_is_remembered_before_it_is_there_until_it_was_seen_to_be_gone(bench: Bench) -> None:
+    async def scenario() -> None:
+        async with running() as node:
+            bench.errors["emit"] = [EmissionRefused("permit of 5 s where 1 s is the longest")]
+            await node.devices.wait_ready("laser")
+            node.office.resume("try")
+            await asyncio.sleep(RENEW_S)
+            assert not node.memory.emitting
+            await node.lit()
+            assert node.memory.flushed == [True, True]
+            assert node.memory.emitting
+            node.office.stop("the node stops")
+            await asyncio.sleep(RENEW_S)
+            assert not node.memory.emitting
+            assert node.memory.doubt is None
+
+    run(scenario)
+
+
+def test_a_disk_that_hangs_delays_light_for_a_second(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        async with running() as node:
+            monkeypatch.setattr(node.memory, "flush", asyncio.Event().wait)
+            await node.devices.wait_ready("laser")
+            node.office.resume("try")
+            await asyncio.sleep(ANSWER_S - 0.1)
+            assert not node.laser.emitting
+            await asyncio.sleep(0.2)
+            assert node.laser.emitting
 
     run(scenario)
 
@@ -324,4 +408,6 @@ def test_a_power_above_the_limit_is_refused_before_anything_starts(bench: Bench)
     node = Node()
     for power_dbm in (6.1, float("nan")):
         with pytest.raises(UsageError, match=r"above the limit of 6\.0 dBm"):
-            PermitOffice(node.devices, power_dbm=power_dbm, max_power_dbm=6.0, health={}, tell=print, remember=print)
+            PermitOffice(
+                node.devices, power_dbm=power_dbm, max_power_dbm=6.0, health={}, tell=print, memory=node.memory
+            )

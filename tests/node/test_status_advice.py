@@ -15,6 +15,7 @@ from qnoded.instruments.reading import DetectorReading, LaserReading, Setting
 from qnoded.node import advice
 from qnoded.node.event_log import KEPT, LONGEST_TEXT, EventLog
 from qnoded.node.status import (
+    GOODBYE,
     ClockStatus,
     InstrumentStatus,
     KeysStatus,
@@ -70,6 +71,8 @@ def test_every_state_of_an_instrument_that_does_not_heal_has_its_line(state: Ins
     [
         (replace(SIFTING, state="PAUSED"), "qnodectl resume bob"),
         (replace(SIFTING, state="ABSENT", refused_keys=3), "3 connections had another key than peer_key"),
+        (replace(SIFTING, state="ABSENT", reason=f"{GOODBYE}: the node stops"), "it was ended at bob"),
+        (replace(SIFTING, state="RELOCKING", clock=ClockStatus(True)), "qnodectl status of bob"),
         (replace(SIFTING, state="GREETING", since_s=11.0), "heard but does not agree"),
         (replace(SIFTING, state="ACQUIRING", rates=Rates(9e4, 3.0)), "bob counts 3 clicks a second: check laser"),
         (replace(SIFTING, state="RELOCKING", rates=Rates(0.0, 9e4)), "alice counts 0 clicks a second"),

@@ -155,6 +155,7 @@ def test_other_keys_of_an_instrument_are_the_drivers() -> None:
         ("links.bob.terms.window_ps", 10.5, "links.bob.terms.window_ps", "must be a whole number without quotes"),
         ("links.bob.terms.test_share", 1.0, "links.bob.terms.test_share", "must be less than 1.0 (found 1.0)"),
         ("links.bob.terms.multi_click", "randm", "links.bob.terms.multi_click", "did you mean 'random'?"),
+        ("links.bob.terms.multi_click", "discard", "file", "multi_click = 'discard' makes no secret key"),
         ("links.bob.terms.chsh_every_epochs", 12, "links.bob.terms", "an interlude takes 12 epochs with its settling"),
         ("links.bob.terms.chsh_side", "alice", "file", "operate.positions.chsh; add them or set chsh_side"),
         ("links.bob.terms.eps_sec", 0, "links.bob.terms.eps_sec", "must be at least 1e-30 (found 0)"),

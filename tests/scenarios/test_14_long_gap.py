@@ -1,4 +1,4 @@
-"""Both daemons are stopped for a minute, as for an update; the taggers count on."""
+"""Both daemons are stopped for half a minute, as for an update; the taggers count on."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from rig import SIDES, rigged
 
-GAP_S = 60.0
+GAP_S = 30.0
 
 
 @pytest.mark.slow

@@ -152,7 +152,7 @@ PLAUSIBLE: dict[str, Any] = {
     "eps_qkd": st.floats(1e-300, 0.999), "r_syndrome": st.none(), "nu": st.none(), "xi": st.none(),
     "log_numerator": st.sampled_from([2, 4]), "test_errors": st.integers(0, 3), "leak_bits": st.none(),
     "tolerance": st.one_of(st.none(), st.floats(0, 0.499)), "authentication_bits": st.integers(0, 10**6),
-    "eps_auth": st.just(1e-12), "verification_bits": st.none(),
+    "eps_auth": st.just(1e-12), "verification_bits": st.none(), "basis_bits": st.just(()),
 }  # fmt: skip
 
 

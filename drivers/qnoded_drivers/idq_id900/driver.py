@@ -38,7 +38,7 @@ from qnoded_drivers.idq_id900.codec import (
     number_of,
     told_by_service,
 )
-from qnoded_drivers.keeping import Keeper
+from qnoded_drivers.keeping import Keeper, Streaming
 
 DATA_PORT: Final = 5555
 """The data of input n come from this port + n, and the service names what it receives ``HOST:PORT``."""
@@ -84,15 +84,13 @@ class Id900:
         self._hires = False
         self._records = False
         """Whether it may be recording, as far as is known."""
-        self._keeper: Keeper | None = None
-        """Of the present stream."""
-        self._pumping: asyncio.Task[None] | None = None
+        self._streaming = Streaming()
         self.capability = TimeTaggerCapability(self._inputs, RESOLUTION_PS, MAX_RATE_HZ)
         self.stream_id = "none"
 
     async def connect(self) -> Identity:
         """Connect to the instrument and ask who it is."""
-        await self._end_stream()
+        await self._streaming.end()
         self._service.close()
         name = self._name = await self._scpi.open()
         # Whoever had it before may have left it so.
@@ -106,7 +104,7 @@ class Id900:
 
     async def configure(self) -> None:
         """Stop recording, set the inputs and the slices, and give up what the service still receives."""
-        await self._end_stream()
+        await self._streaming.end()
         await self._end_recording(Lane.COMMAND)
         for number in self._inputs:
             for leaf, value in (
@@ -157,20 +155,17 @@ class Id900:
     async def stream(self) -> AsyncIterator[TagBlock]:
         """Begin to record anew and yield its tags."""
         self._scpi.context  # noqa: B018 - raises where there is no connection
-        await self._end_stream()
-        keeper = self._keeper = Keeper()
+        keeper = await self._streaming.begin(self._pump, "tags of the ID900")
         self.stream_id = f"id900-{token_hex(8)}"
-        self._pumping = asyncio.create_task(self._pump(keeper), name="tags of the ID900")
         try:
             async for block in keeper.blocks():
                 yield block
         finally:
-            if self._keeper is keeper:
-                await self._end_stream()
+            if await self._streaming.end(keeper):
                 await self._stop(Lane.COMMAND)
 
     async def _pump(self, keeper: Keeper) -> None:
-        """Record and fetch slices as they come, whether or not anybody wants them."""
+        """Record and fetch slices as they come."""
         thread = ThreadPoolExecutor(1, "ID900")
         sockets: dict[zmq.asyncio.Socket, int] = {}
         try:
@@ -180,12 +175,9 @@ class Id900:
             self._records = True
             await self._do("REC:PLAY")
             await self._follow(keeper, sockets, names, thread)
-        except InstrumentError as error:
-            keeper.end(error)
         finally:
             for one in sockets:
                 one.close()
-            keeper.end(None)
             thread.shutdown(wait=False)
 
     async def _receive(self, number: int, sockets: dict[zmq.asyncio.Socket, int]) -> str:
@@ -259,19 +251,9 @@ class Id900:
                 raise InstrumentGarbled(problem)
             slices.registered(number, registered)
 
-    async def _end_stream(self) -> None:
-        """Stop fetching; whoever waits for tags comes to a quiet end."""
-        pumping, keeper = self._pumping, self._keeper
-        self._pumping = self._keeper = None
-        if keeper is not None:
-            keeper.end(None)
-        if pumping is not None:
-            pumping.cancel()
-            await asyncio.wait({pumping})
-
     async def read(self) -> TaggerReading:
         """Return whether it records, and how often tags were lost."""
-        keeper = self._keeper
+        keeper = self._streaming.keeper
         stage = (await self._scpi.ask("REC:STAG?", Lane.POLL)).strip().upper()
         if "ERROR" in stage:
             problem = f"{self._scpi}: it answers {stage[:80]!r} to REC:STAG?"
@@ -280,7 +262,7 @@ class Id900:
 
     async def make_safe(self) -> None:
         """Stop recording. Nobody waits for the end of the stream: it may never be told."""
-        await self._end_stream()
+        await self._streaming.end()
         await self._stop(Lane.STOP)
 
     async def _stop(self, lane: Lane) -> None:

@@ -120,6 +120,10 @@ class EmulatedId900(Device):
         """Let an error show, such as ``trouble("RAW1:ERRORS", 3)``."""
         self._values[leaf] = str(value)
 
+    def overflow(self) -> None:
+        """Let the first input show that its buffer was too small."""
+        self.trouble("RAW1:ERRORS", 1)
+
     def hear(self, data: bytes, now_s: float) -> list[bytes]:
         """Answer a message, whatever it is: who asks waits for ever otherwise."""
         where, *envelope, text = frames_of(data)

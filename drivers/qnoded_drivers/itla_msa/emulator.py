@@ -8,10 +8,12 @@ from typing import Final, Literal
 from qnoded.testing.emulation.device import Device
 from qnoded.testing.emulation.personality import NotNegative
 from qnoded_drivers.itla_msa.codec import (
+    FATAL,
     FRAME_BYTES,
     PER_DB,
     READY,
     SENA,
+    Alarm,
     Answer,
     Question,
     Refusal,
@@ -40,6 +42,10 @@ CONSTANTS: Final = {
     Register.HIGHEST_THZ: 196,
     Register.HIGHEST_STEPS: 2500,
 }
+HOT: Final = {Register.STATUS_FATAL: Alarm.TEMPERATURE | FATAL, Register.TEMPERATURE: 7800}
+"""What some of them become when it is too hot."""
+PARITY_BIT: Final = 1 << 4
+"""The lowest of the four in the first byte."""
 AT_START: Final = {
     Register.CHANNEL: 1,
     Register.POWER_SET: 1000,
@@ -68,6 +74,7 @@ class EmulatedItla(Device):
         """Make one that lights up within ``warm_up_s``; real ones take up to 30 s."""
         self.serial = serial
         self._edition, self._warm_up_s = edition, warm_up_s
+        self.too_hot = False
         self._texts = {Register.MAKER: maker, Register.MODEL: model}
 
     def switch_on(self, now_s: float) -> None:
@@ -105,6 +112,14 @@ class EmulatedItla(Device):
     def light_dbm(self, now_s: float) -> float | None:
         """Return the power of its light."""
         return self.power_dbm(now_s) if self.emits and not self._lighting(now_s) else None
+
+    def misreckoned(self, message: bytes) -> bytes:
+        """Return an answer with another parity."""
+        return bytes([message[0] ^ PARITY_BIT]) + message[1:]
+
+    def constant(self, register: Register) -> int:
+        """Return what stands in a register that cannot be written; too hot, it says so and goes on emitting."""
+        return (HOT if self.too_hot else {}).get(register, self.constants[register])
 
     def hear(self, data: bytes, now_s: float) -> list[bytes]:
         """Answer each question of four bytes."""
@@ -147,9 +162,10 @@ class EmulatedItla(Device):
             return Answer(Status.OK, register, int.from_bytes(pair, "big"))
         if register == Register.POWER:
             return Answer(Status.OK, register, round(self.power_dbm(now_s) * PER_DB))
-        for held in (self.written, self.constants):
-            if register in held:
-                return Answer(Status.OK, register, held[Register(register)])
+        if register in self.written:
+            return Answer(Status.OK, register, self.written[Register(register)])
+        if register in self.constants:
+            return Answer(Status.OK, register, self.constant(Register(register)))
         return self._refused(register, Refusal.NOT_IMPLEMENTED)
 
     def _written(self, question: Question, now_s: float) -> Answer:

@@ -17,8 +17,12 @@ VOLTAGE_LAG_S: Final = 0.15
 """Of the diode's voltage on its way down."""
 LASING_V: Final = 1.4
 ROOM_C: Final = 25.0
+HOT_C: Final = 70.0
+"""Of a diode whose cooler has failed; beyond ``rtmin``."""
 LAG_S: Final = 0.5
 """Of the diode's temperature; real ones take some 25 s."""
+CLIPPED_SHARE: Final = 0.55
+"""Of its limit is left when a person lowers it."""
 BETA_K: Final = 3600.0
 NOMINAL_OHM: Final = 10_000.0
 FACTORY: Final = {
@@ -89,7 +93,7 @@ class EmulatedKoheronCtl(Device):
         self._firmware, self._lighting_s = firmware, lighting_s
         self._threshold_ma, self._slope_mw_per_ma = threshold_ma, slope_mw_per_ma
         self.diode = Thermal(diode_c, ROOM_C, LAG_S)
-        self.interlock_open = False
+        self.interlock_open = self.too_hot = False
         self.saved = FACTORY | {"lason": 0.0}
 
     def switch_on(self, now_s: float) -> None:
@@ -124,6 +128,11 @@ class EmulatedKoheronCtl(Device):
         power_mw = self._slope_mw_per_ma * (current_ma - self._threshold_ma)
         return 10.0 * math.log10(power_mw) if power_mw > 0.0 else None
 
+    def clip(self) -> None:
+        """Lower its limit, and the current with it."""
+        self.settings["ilmax"] *= CLIPPED_SHARE
+        self.settings["ilaser"] = min(self.settings["ilaser"], self.settings["ilmax"])
+
     def tick(self, now_s: float) -> list[bytes]:
         """Switch off whatever is not safe; it stays off when the reason is gone."""
         if self.lit_s is not None:
@@ -144,8 +153,12 @@ class EmulatedKoheronCtl(Device):
         if self.lit_s is not None:
             self.lit_s, self.off_s = None, now_s
 
+    def diode_c(self, now_s: float) -> float:
+        """Temperature of its diode."""
+        return HOT_C if self.too_hot else self.diode.now_c(now_s)
+
     def _resistance_ohm(self, now_s: float) -> float:
-        return ohm_of(self.diode.now_c(now_s), NOMINAL_OHM, BETA_K)
+        return ohm_of(self.diode_c(now_s), NOMINAL_OHM, BETA_K)
 
     def _regulate(self, now_s: float) -> None:
         inverse = math.log(self.settings["rtset"] / NOMINAL_OHM) / BETA_K + 1.0 / (ROOM_C + 273.15)

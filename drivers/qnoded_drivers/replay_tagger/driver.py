@@ -20,7 +20,6 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from qnoded.errors import (
     DependencyMissing,
     FormatError,
-    InstrumentError,
     InstrumentFault,
     InstrumentUnavailable,
     UsageError,
@@ -30,7 +29,7 @@ from qnoded.instruments.capability import Identity, TimeTaggerCapability
 from qnoded.instruments.reading import TaggerReading
 from qnoded.records import RecordingInfo, TagBlock
 from qnoded.units import seconds
-from qnoded_drivers.keeping import AWAKE_S, Keeper
+from qnoded_drivers.keeping import AWAKE_S, Keeper, Streaming
 from qnoded_drivers.replay_tagger.codec import pieces
 
 T = TypeVar("T")
@@ -81,9 +80,7 @@ class ReplayTagger:
         self._settings = settings
         self._thread: ThreadPoolExecutor | None = None
         """Reads the file; there is one as long as it is connected."""
-        self._keeper: Keeper | None = None
-        """Of the present stream."""
-        self._playing: asyncio.Task[None] | None = None
+        self._streaming = Streaming()
         self.capability = TimeTaggerCapability(CHANNELS, Fraction(1), MAX_RATE_HZ)
         self.stream_id = "none"
 
@@ -113,25 +110,24 @@ class ReplayTagger:
 
     async def configure(self) -> None:
         """Stop playing: there is nothing to set."""
-        await self._end_stream()
+        await self._streaming.end()
         self._demand_connected()
 
     async def stream(self) -> AsyncGenerator[TagBlock, None]:
         """Play the recording from its beginning; every start is a time axis of its own."""
         self._demand_connected()
-        await self._end_stream()
-        keeper = self._keeper = Keeper()
+        as_asked = self._settings.pace == "as asked"
+        keeper = await self._streaming.begin(None if as_asked else self._play, "replay")
         self.stream_id = f"replay-{self._settings.file.name[:LONGEST_NAME]}-{token_hex(4)}"
-        source = self._as_asked() if self._settings.pace == "as asked" else self._paced(keeper)
+        source = self._as_asked() if as_asked else keeper.blocks()
         try:
             async with aclosing(source):
                 async for block in source:
-                    if self._keeper is not keeper:
+                    if self._streaming.keeper is not keeper:
                         return
                     yield block
         finally:
-            if self._keeper is keeper:
-                await self._end_stream()
+            await self._streaming.end(keeper)
 
     async def _as_asked(self) -> AsyncGenerator[TagBlock, None]:
         async with aclosing(self._pieces()) as held:
@@ -141,25 +137,17 @@ class ReplayTagger:
             yield _nothing()
             await asyncio.sleep(AWAKE_S)
 
-    async def _paced(self, keeper: Keeper) -> AsyncGenerator[TagBlock, None]:
-        self._playing = asyncio.create_task(self._play(keeper), name="replay")
-        async for block in keeper.blocks():
-            yield block
-
     async def _play(self, keeper: Keeper) -> None:
-        """Hand over each piece in its time, whether or not anybody wants it."""
+        """Hand over each piece in its time."""
         loop = asyncio.get_running_loop()
         began_s, first_ps = loop.time(), None
-        try:
-            async with aclosing(self._pieces()) as held:
-                async for piece in held:
-                    if len(piece):
-                        first_ps = int(piece.tag_ps[0]) if first_ps is None else first_ps
-                        due_s = began_s + seconds(int(piece.tag_ps[-1]) - first_ps) / self._settings.pace
-                        await asyncio.sleep(due_s - loop.time())
-                    keeper.put(piece)
-        except InstrumentError as error:
-            keeper.end(error)
+        async with aclosing(self._pieces()) as held:
+            async for piece in held:
+                if len(piece):
+                    first_ps = int(piece.tag_ps[0]) if first_ps is None else first_ps
+                    due_s = began_s + seconds(int(piece.tag_ps[-1]) - first_ps) / self._settings.pace
+                    await asyncio.sleep(due_s - loop.time())
+                keeper.put(piece)
 
     async def _pieces(self) -> AsyncGenerator[TagBlock, None]:
         """Yield what the recording holds, read in the thread.
@@ -193,28 +181,19 @@ class ReplayTagger:
             raise InstrumentUnavailable(problem)
         return self._thread
 
-    async def _end_stream(self) -> None:
-        """Stop playing; whoever waits for tags comes to a quiet end."""
-        keeper, playing = self._keeper, self._playing
-        self._keeper = self._playing = None
-        if keeper is not None:
-            keeper.end(None)
-        if playing is not None:
-            playing.cancel()
-            await asyncio.wait({playing})
-
     async def read(self) -> TaggerReading:
         """Return whether it plays, and how often its tags were lost, when it was recorded or here."""
         self._demand_connected()
-        return TaggerReading(self._keeper is not None, 0 if self._keeper is None else self._keeper.overflows)
+        keeper = self._streaming.keeper
+        return TaggerReading(keeper is not None, 0 if keeper is None else keeper.overflows)
 
     async def make_safe(self) -> None:
         """Stop playing."""
-        await self._end_stream()
+        await self._streaming.end()
 
     async def close(self) -> None:
         """Stop playing and let go of the file."""
-        await self._end_stream()
+        await self._streaming.end()
         if self._thread is not None:
             thread, self._thread = self._thread, None
             thread.shutdown(wait=False)
@@ -225,6 +204,9 @@ def _next(held: Iterator[TagBlock]) -> TagBlock | None:
         return next(held, None)
     except (FormatError, DependencyMissing) as error:
         raise InstrumentFault(str(error)) from None
+    except OSError as error:
+        problem = f"the recording cannot be read any further: {error.strerror or error}; look at its disk"
+        raise InstrumentUnavailable(problem) from None
 
 
 def _nothing() -> TagBlock:

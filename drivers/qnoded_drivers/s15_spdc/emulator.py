@@ -18,6 +18,8 @@ DIODE_LAG_S: Final = 0.5
 CURRENT_STEP_MA: Final = 97.5 / 1024
 """Of what the current is made of: the maker's program reports 0.952 mA where 1 mA was set."""
 HIGHEST_MA: Final = 97.0
+CLIPPED_SHARE: Final = 0.55
+"""Of its limit is left when a person lowers it."""
 RANGES: Final = {
     "LLIMIT": (0.0, HIGHEST_MA),
     "HSETTEMP": (20.0, 100.0),
@@ -91,6 +93,10 @@ class EmulatedS15Spdc(Device):
         power_mw = self._slope_mw_per_ma * (self._flowing_ma() - self._threshold_ma)
         return 10.0 * log10(power_mw) if power_mw > 0.0 else None
 
+    def heated_c(self, now_s: float) -> float:
+        """Return the temperature of the crystal."""
+        return self.crystal.now_c(now_s)
+
     def _flowing_ma(self) -> float:
         return self.current_ma if self._on and int(self.settings["POWER"]) & Rail.LASER else 0.0
 
@@ -98,6 +104,11 @@ class EmulatedS15Spdc(Device):
         supplied = int(self.settings["POWER"]) & Rail.TEMPERATURES
         self.crystal.regulate(self.settings["HSETTEMP"] if supplied and self.settings["HLOOP"] else None, now_s)
         self.diode.regulate(self.settings["PSETTEMP"] if supplied and self.settings["PLOOP"] else None, now_s)
+
+    def clip(self) -> None:
+        """Lower its limit, and the current with it."""
+        self.settings["LLIMIT"] *= CLIPPED_SHARE
+        self.current_ma = min(self.current_ma, self.settings["LLIMIT"])
 
     def hear(self, data: bytes, now_s: float) -> list[bytes]:
         """Answer questions, and complain of what is out of range."""

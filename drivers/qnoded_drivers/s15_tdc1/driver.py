@@ -20,7 +20,7 @@ from qnoded.instruments.capability import Identity, TimeTaggerCapability
 from qnoded.instruments.reading import TaggerReading
 from qnoded.instruments.transport import STOP_S, Addressed, Lane, Line, SerialPort, Talk, confirmed, read_address
 from qnoded.records import TagBlock
-from qnoded_drivers.keeping import Keeper
+from qnoded_drivers.keeping import Keeper, Streaming
 from qnoded_drivers.lines import LineDecoder
 from qnoded_drivers.s15_tdc1.codec import (
     ABORT,
@@ -64,14 +64,13 @@ class Tdc1:
         self._settings = settings
         self._line = Line("S-Fifteen TDC1", read_address(settings.address), PORT, LineDecoder, self._find_step)
         self._name: str | None = None
-        self._keeper: Keeper | None = None
-        self._pumping: asyncio.Task[None] | None = None
+        self._streaming = Streaming()
         self.capability = TimeTaggerCapability(INPUTS, RESOLUTION_PS, MAX_RATE_HZ)
         self.stream_id = "none"
 
     async def connect(self) -> Identity:
         """Open the port, end a stream that a former owner left behind, and ask who is there."""
-        await self._end_stream()
+        await self._streaming.end()
         self._name = None
         await self._line.open()
         async with self._line.turn(Lane.COMMAND, ANSWER_S, ABORT) as talk:
@@ -85,7 +84,7 @@ class Tdc1:
 
     async def configure(self) -> None:
         """End the stream, set inputs and clock, and choose the mode."""
-        await self._end_stream()
+        await self._streaming.end()
         reference = REFERENCES[self._settings.reference]
         async with self._line.turn(Lane.COMMAND, ANSWER_S, ABORT) as talk:
             for order in (self._inputs(), f"REFCLK {reference}", "TIME 0", "TIMESTAMP"):
@@ -106,19 +105,16 @@ class Tdc1:
 
     async def stream(self) -> AsyncIterator[TagBlock]:
         """Start the stream anew and yield its tags."""
-        await self._end_stream()
-        keeper = self._keeper = Keeper()
-        self._pumping = asyncio.create_task(self._pump(keeper), name="tags of the TDC1")
+        keeper = await self._streaming.begin(self._pump, "tags of the TDC1")
         try:
-            while (block := await keeper.take()) is not None:
+            async for block in keeper.blocks():
                 yield block
         finally:
-            if self._keeper is keeper:
-                await self._end_stream()
+            if await self._streaming.end(keeper):
                 await self._abort(Lane.COMMAND)
 
     async def _pump(self, keeper: Keeper) -> None:
-        """Fetch words as they come, whether or not anybody wants them."""
+        """Fetch words as they come."""
         decoder, loop = EventDecoder(), asyncio.get_running_loop()
         thread = ThreadPoolExecutor(1, "TDC1")
         try:
@@ -133,26 +129,13 @@ class Tdc1:
                         heard_s = loop.time()
                         keeper.put(await loop.run_in_executor(thread, decoder.feed, data))
             problem = f"{self._line}: its stream has been silent for {SILENT_S:g} s; connect again"
-            keeper.end(InstrumentUnavailable(problem))
-        except InstrumentError as error:
-            keeper.end(error)
+            raise InstrumentUnavailable(problem)
         finally:
-            keeper.end(None)
             thread.shutdown(wait=False)
-
-    async def _end_stream(self) -> None:
-        """Stop fetching; whoever waits for tags comes to a quiet end."""
-        pumping, keeper = self._pumping, self._keeper
-        self._pumping = self._keeper = None
-        if keeper is not None:
-            keeper.end(None)
-        if pumping is not None:
-            pumping.cancel()
-            await asyncio.wait({pumping})
 
     async def read(self) -> TaggerReading:
         """Return whether it streams and how often tags were lost; what the stream shows, while there is one."""
-        keeper = self._keeper
+        keeper = self._streaming.keeper
         if keeper is not None:
             try:
                 async with asyncio.timeout(SILENT_S):
@@ -162,7 +145,7 @@ class Tdc1:
             except TimeoutError:
                 problem = f"{self._line}: its stream is silent; connect again"
                 raise InstrumentUnavailable(problem) from None
-        if keeper is not None and keeper is self._keeper:
+        if keeper is not None and keeper is self._streaming.keeper:
             return TaggerReading(running=True, overflows=keeper.overflows)
         async with self._line.turn(Lane.POLL, ANSWER_S) as talk:
             status = await confirmed(lambda: self._status(talk), int.__eq__, "its status")
@@ -174,7 +157,7 @@ class Tdc1:
 
     async def make_safe(self) -> None:
         """Stop streaming."""
-        await self._end_stream()
+        await self._streaming.end()
         await self._abort(Lane.STOP)
 
     async def _abort(self, lane: Lane) -> None:

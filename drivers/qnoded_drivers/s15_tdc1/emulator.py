@@ -40,6 +40,8 @@ class EmulatedTdc1(Device):
         self._unsent: list[bytes] = []
         """Words of the world's photons."""
         self._overflown = False
+        self._loses = False
+        """Whether the events since the last time are lost."""
         self._last_word = 0
         self.sent: list[I64] = []
         """Ticks and input patterns of the events by chance of the present stream, int64[2, n] each."""
@@ -99,6 +101,15 @@ class EmulatedTdc1(Device):
             words = self._words(block.tag_ps // TICK_PS, 1 << block.channel.astype(np.int64), self._shown)
             self._unsent.append(words.astype("<u4").tobytes())
 
+    def overflow(self) -> None:
+        """Lose what comes next of a stream, and show that in its status."""
+        self._overflown = self._loses = self._until is not None
+
+    @property
+    def overflown(self) -> bool:
+        """Whether its status says that events of the latest stream were lost."""
+        return self._overflown
+
     def tick(self, now_s: float) -> list[bytes]:
         """Send the events since the last time."""
         if self._until is None:
@@ -107,6 +118,9 @@ class EmulatedTdc1(Device):
             unsent, self._unsent = self._unsent, []
             return [words for words in unsent if words]
         begin, self._until = self._until, self._tick(now_s)
+        lost, self._loses = self._loses, False
+        if lost:
+            return []
         words = self._events(begin, self._until)
         return [words.astype("<u4").tobytes()] if words.size else []
 

@@ -20,7 +20,7 @@ from qnoded.formats.swabian import FALLING, LARGEST_INPUT
 from qnoded.instruments.capability import Identity, TimeTaggerCapability
 from qnoded.instruments.reading import TaggerReading
 from qnoded.records import TagBlock
-from qnoded_drivers.keeping import Keeper
+from qnoded_drivers.keeping import Keeper, Streaming
 from qnoded_drivers.swabian_timetagger.codec import RESOLUTION_PS, EventDecoder, Events
 from qnoded_drivers.swabian_timetagger.sdk import Sdk, Stream, Tagger, find_sdk
 
@@ -81,9 +81,7 @@ class SwabianTimeTagger:
         self._open: tuple[Sdk, Tagger] | None = None
         self._lost = False
         """Whether the library has said that something is wrong since it was opened."""
-        self._keeper: Keeper | None = None
-        """Of the present stream."""
-        self._fetching: asyncio.Task[None] | None = None
+        self._streaming = Streaming()
         channels = tuple(FALLING - number if number < 0 else number for number in settings.trigger_v)
         self.capability = TimeTaggerCapability(channels, RESOLUTION_PS, MAX_RATE_HZ)
         self.stream_id = "none"
@@ -124,7 +122,7 @@ class SwabianTimeTagger:
 
     async def configure(self) -> None:
         """End the stream, set trigger levels and clock, and read the levels back."""
-        await self._end_stream()
+        await self._streaming.end()
         _, tagger = self._demand_open()
         await self._in_thread(lambda: self._set(tagger))
 
@@ -149,56 +147,40 @@ class SwabianTimeTagger:
     async def stream(self) -> AsyncIterator[TagBlock]:
         """Yield the tags from now on."""
         self._demand_open()
-        await self._end_stream()
-        keeper = self._keeper = Keeper()
-        self._fetching = asyncio.create_task(self._fetch(keeper), name="tags of the Time Tagger")
+        keeper = await self._streaming.begin(self._fetch, "tags of the Time Tagger")
         try:
             async for block in keeper.blocks():
                 yield block
         finally:
-            if self._keeper is keeper:
-                await self._end_stream()
+            await self._streaming.end(keeper)
 
     async def _fetch(self, keeper: Keeper) -> None:
-        """Fetch tags as they come, whether or not anybody wants them."""
+        """Fetch tags as they come."""
         decoder = EventDecoder()
+        sdk, tagger = self._demand_open()
+        inputs = list(self._settings.trigger_v)
+        stream = await self._in_thread(lambda: sdk.TimeTagStream(tagger, BUFFER_EVENTS, inputs))
         try:
-            sdk, tagger = self._demand_open()
-            inputs = list(self._settings.trigger_v)
-            stream = await self._in_thread(lambda: sdk.TimeTagStream(tagger, BUFFER_EVENTS, inputs))
-            try:
-                while True:
-                    keeper.put(await self._in_thread(lambda: fetched(stream, decoder)))
-                    await asyncio.sleep(FETCH_S)
-            finally:
-                if self._thread is not None:
-                    self._thread.submit(stream.stop)
-        except InstrumentError as error:
-            keeper.end(error)
-
-    async def _end_stream(self) -> None:
-        """Stop fetching; whoever waits for tags comes to a quiet end."""
-        keeper, fetching = self._keeper, self._fetching
-        self._keeper = self._fetching = None
-        if keeper is not None:
-            keeper.end(None)
-        if fetching is not None:
-            fetching.cancel()
-            await asyncio.wait({fetching})
+            while True:
+                keeper.put(await self._in_thread(lambda: fetched(stream, decoder)))
+                await asyncio.sleep(FETCH_S)
+        finally:
+            if self._thread is not None:
+                self._thread.submit(stream.stop)
 
     async def read(self) -> TaggerReading:
         """Return whether it streams and how often it lost tags."""
         _, tagger = self._demand_open()
         overflows = await self._in_thread(tagger.getOverflows)
-        return TaggerReading(self._keeper is not None, max(0, int(overflows)))
+        return TaggerReading(self._streaming.keeper is not None, max(0, int(overflows)))
 
     async def make_safe(self) -> None:
         """Stop streaming."""
-        await self._end_stream()
+        await self._streaming.end()
 
     async def close(self) -> None:
         """Stop streaming and let go of the instrument."""
-        await self._end_stream()
+        await self._streaming.end()
         thread, opened = self._thread, self._open
         self._thread = self._open = None
         if thread is None:

@@ -13,12 +13,12 @@ from qnoded_drivers.thorlabs_cld101x.codec import NUMBER
 
 WINDOW_C: Final = 2.0
 """Its own protection: farther from the temperature that was set there is no current."""
-HOTTEST_C: Final = 70.0
-"""Of its output stage."""
 ROOM_C: Final = 25.0
 LAG_S: Final = 0.5
 """Of the diode's temperature; real ones take some seconds."""
 FACTORY_LIMIT_A: Final = 0.2
+CLIPPED_SHARE: Final = 0.55
+"""Of its limit is left when a person lowers it."""
 MA_PER_A: Final = 1e3
 NO_ERROR: Final = '0,"No error"'
 OUT_OF_RANGE: Final = '-222,"Data out of range"'
@@ -72,8 +72,7 @@ class EmulatedCld101x(Device):
         self._soft_start_s = soft_start_s
         self._threshold_ma, self._slope_mw_per_ma = threshold_ma, slope_mw_per_ma
         self.diode = Thermal(diode_c, ROOM_C, LAG_S)
-        self.interlock_open = self.key_off = False
-        self.case_c = 30.0
+        self.interlock_open = self.key_off = self.too_hot = False
 
     def switch_on(self, now_s: float) -> None:
         """Forget the settings; both outputs are off."""
@@ -109,7 +108,12 @@ class EmulatedCld101x(Device):
 
     def _locked(self, now_s: float) -> bool:
         adrift = not self.cools or abs(self.diode.now_c(now_s) - self.set_c) > WINDOW_C
-        return self.interlock_open or self.key_off or self.case_c > HOTTEST_C or adrift
+        return self.interlock_open or self.key_off or self.too_hot or adrift
+
+    def clip(self) -> None:
+        """Lower its limit, and the current with it."""
+        self.limit_a *= CLIPPED_SHARE
+        self.current_a = min(self.current_a, self.limit_a)
 
     def hear(self, data: bytes, now_s: float) -> list[bytes]:
         """Answer questions; complain of anything else in the queue only."""
@@ -148,7 +152,7 @@ class EmulatedCld101x(Device):
             "MEAS:TEMP": f"{self.diode.now_c(now_s):.6E}",
             "OUTP:PROT:INTL:TRIP": f"{self.interlock_open:d}",
             "OUTP:PROT:KEYL:TRIP": f"{self.key_off:d}",
-            "OUTP:PROT:OTEM:TRIP": f"{self.case_c > HOTTEST_C:d}",
+            "OUTP:PROT:OTEM:TRIP": f"{self.too_hot:d}",
         }
 
     def _set(self, line: str, now_s: float) -> str | None:

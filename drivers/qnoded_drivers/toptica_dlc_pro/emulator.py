@@ -17,6 +17,8 @@ SETTABLE: Final = frozenset(
     {"laser1:dl:cc:enabled", "laser1:dl:cc:current-set", "laser1:dl:tc:enabled", "laser1:dl:tc:temp-set"}
 )
 CLIPPED: Final = "2"
+CLIPPED_SHARE: Final = 0.55
+"""Of its limit is left when a person lowers it."""
 
 
 class EmulatedDlcPro(Device):
@@ -72,13 +74,28 @@ class EmulatedDlcPro(Device):
 
     def emits(self, now_s: float) -> bool:
         """Return whether there is light."""
-        locked = self.parameters["interlock-open"] or self.parameters["frontkey-locked"]
+        locked = self.interlock_open or self.parameters["frontkey-locked"]
         return self._enabled_s is not None and now_s - self._enabled_s >= self._warm_up_s and not locked
 
     def light_dbm(self, now_s: float) -> float | None:
         """Return the power of its light."""
         power_mw = self._slope_mw_per_ma * (self._current_ma(now_s) - self._threshold_ma)
         return 10.0 * log10(power_mw) if power_mw > 0.0 else None
+
+    @property
+    def interlock_open(self) -> bool:
+        """Whether its interlock is open; it gives light again once it is closed."""
+        return self.parameters.get("interlock-open") is True
+
+    @interlock_open.setter
+    def interlock_open(self, is_open: bool) -> None:
+        self.parameters["interlock-open"] = is_open
+
+    def clip(self) -> None:
+        """Lower its limit, and the current with it."""
+        limit_ma = CLIPPED_SHARE * self._clip_ma
+        self.parameters["laser1:dl:cc:current-clip"] = limit_ma
+        self.parameters["laser1:dl:cc:current-set"] = min(float(self.parameters["laser1:dl:cc:current-set"]), limit_ma)
 
     def greet(self) -> list[bytes]:
         """Return what it says to a new connection."""

@@ -19,6 +19,8 @@ from qnoded.cli.ctl import client
 
 PSK_BITS: Final = 256
 """Of a WireGuard preshared key, wg(8)."""
+PSK_FILE_BYTES: Final = 45
+"""As base64, with the end of its line."""
 USUAL_SECRET_BYTES: Final = 8192
 """Authenticates some 500 blocks in each direction before the first must have brought key."""
 
@@ -114,26 +116,38 @@ def _rotate(args: argparse.Namespace) -> int:
 def _wireguard(args: argparse.Namespace) -> int:
     """Fetch one key and write it as base64; print the name that the other side needs."""
     import json
-    import os
     from base64 import b64encode
 
+    from qnoded.errors import UsageError
     from qnoded.node.delivery.client import known_key, new_key
     from qnoded.node.delivery.tls import client_context
-    from qnoded.node.keys.secret_files import write_secret
+    from qnoded.node.keys.secret_files import reserved
     from qnoded.secret import Secret
 
+    if args.key_id is not None and not _is_a_uuid(args.key_id):
+        problem = f"--key-id {args.key_id!r} is no UUID; give the name that the other side's command printed"
+        raise UsageError(problem)
     context = client_context(args.pki / f"{args.name}.crt", args.pki / f"{args.name}.key", args.pki / "ca.crt")
-    if args.key_id is None:
-        fetched = new_key(args.kme, context, args.peer, PSK_BITS, args.mode)
-    else:
-        fetched = known_key(args.kme, context, args.peer, args.key_id)
-    beside = args.file.with_name(f".{args.file.name}.{os.getpid()}")
-    with fetched.key as key:
-        write_secret(beside, Secret(b64encode(key.view()) + b"\n"))
-    beside.replace(args.file)
+    # A key is given once: there must be a place for it before it is asked for.
+    with reserved(args.file, PSK_FILE_BYTES) as write:
+        if args.key_id is None:
+            fetched = new_key(args.kme, context, args.peer, PSK_BITS, args.mode)
+        else:
+            fetched = known_key(args.kme, context, args.peer, args.key_id)
+        with fetched.key as key, Secret(b64encode(key.view()) + b"\n") as line:
+            write(line)
     if args.json:
         facts = {"key_ID": fetched.name, "file": str(args.file), "mode": fetched.mode, "simulated": fetched.simulated}
         print(json.dumps(facts))
     else:
         print(fetched.name)
     return 0
+
+
+def _is_a_uuid(text: str) -> bool:
+    from uuid import UUID
+
+    try:
+        return str(UUID(text)) == text.lower()
+    except ValueError:
+        return False

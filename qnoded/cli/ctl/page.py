@@ -106,6 +106,7 @@ def _link(name: str, link: LinkStatus, columns: int) -> Iterator[str]:
         "sifted": _sifted(link),
         "keys": _keys(link.keys),
         "discards": ", ".join(f"{reason} {count:,}" for reason, count in link.discards.items() if count),
+        "unused": _unused(link),
         "peer": f"{link.peer}, "
         + ("never heard" if link.peer_age_s is None else f"heard {duration(link.peer_age_s)} ago")
         + (f", {link.refused_keys} connections with a wrong key refused" if link.refused_keys else ""),
@@ -163,6 +164,11 @@ def _sifted(link: LinkStatus) -> str:
     if link.bits_per_detection is None:
         return words
     return f"{words}, {link.bits_per_detection:.2f} bit sent per click"
+
+
+def _unused(link: LinkStatus) -> str:
+    listed = ", ".join(f"{reason} {count:,}" for reason, count in link.withdrawn.items() if count)
+    return f"{link.withdrawn_bits:,} sifted bits of epochs that went into no block: {listed}" if listed else ""
 
 
 def _keys(keys: KeysStatus | None) -> str:

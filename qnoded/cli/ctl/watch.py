@@ -26,8 +26,8 @@ def run(args: argparse.Namespace) -> int:
     from qnoded.cli.ctl.screen import screen
 
     daemon = client.daemon_of(args)
-    # Ctrl-C is how one stops watching, not an accident.
-    with contextlib.suppress(KeyboardInterrupt):
+    # Ctrl-C, or a reader that leaves, is how one stops watching, not an accident.
+    with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
         if args.json:
             for seen in follow(daemon, args.count):
                 if not seen.problem:

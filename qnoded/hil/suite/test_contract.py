@@ -12,4 +12,4 @@ def test_contract(device: str, check: contract.Check, hil: Hil) -> None:
     """Every rule of ``qnoded.testing.contract``; moves, switches and emits at the lowest power."""
     if hil.backend == "replay":
         pytest.skip("a recording answers only what was asked")
-    contract.verify(check, hil.rig.devices[device].binding.driver_class, hil.contract_bench(device))
+    contract.verify(check, hil.driver(device), hil.contract_bench(device))

@@ -22,7 +22,7 @@ def test_safe_state(device: str, row: Row, hil: Hil) -> None:
     """Whatever ends the daemon or breaks the instrument: dark within the bound, and no light comes back by itself."""
 
     async def scenario() -> None:
-        async with hil.standing(device) as bench:
+        async with hil.standing(device, alone=True) as bench:
             if bench.lit is None:
                 pytest.skip("nobody sees the light: a recording has none, and a real bench needs [witness]")
             if (missing := row.lacks(bench)) is not None:

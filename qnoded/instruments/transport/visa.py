@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
+from importlib.util import find_spec
 from typing import Final, TypeVar
 
 import pyvisa
@@ -105,6 +106,9 @@ async def open_visa(name: str) -> VisaStream:
 
 
 def _open(name: str) -> MessageBasedResource:
+    if name.startswith("USB") and find_spec("usb") is None:
+        problem = 'VISA over USB needs pyusb, which is not installed: pip install "qnoded[usb]"'
+        raise ValueError(problem)
     resource = pyvisa.ResourceManager(LIBRARY).open_resource(name, open_timeout=ANSWER_MS)
     if not isinstance(resource, MessageBasedResource):
         resource.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Final
@@ -26,6 +27,7 @@ from qnoded.errors import (
 from qnoded.node.delivery import answers, requests
 from qnoded.node.delivery.directory import UNAUTHORIZED, Directory
 from qnoded.node.delivery.tls import server_context
+from qnoded.node.http_log import http_log
 from qnoded.node.keys.handing import Pair
 from qnoded.node.keys.store import KeyStore
 from qnoded.node_settings.keys import DeliverySettings
@@ -35,6 +37,10 @@ LARGEST_BODY_BYTES: Final = 1 << 17
 UNAVAILABLE: Final = 503
 BAD_REQUEST: Final = 400
 SHUTDOWN_S: Final = 2.0
+PATIENCE_S: Final = 0.1
+"""An application waits so long for each refusal: to guess a name of 32 bits takes seven years on average."""
+MANY_REFUSALS: Final = 100
+"""After so many people are told."""
 
 _log: Final = logging.getLogger(__name__)
 
@@ -46,6 +52,9 @@ class Delivery:
 
     def __init__(self, settings: DeliverySettings, directory: Directory, store: KeyStore) -> None:
         self._settings, self._directory, self._store = settings, directory, store
+        self._refusals: Counter[str] = Counter()
+        self._patient_until_s: dict[str, float] = {}
+        """Until when an application waits for its next answer."""
 
     def application(self) -> web.Application:
         """Return the routes."""
@@ -88,10 +97,28 @@ class Delivery:
             names = requests.key_names_of_body(await request.read(), self._settings)
         else:
             names = requests.key_names_of_query(request.query.items())
-        keys = await asyncio.wrap_future(
-            self._store.fetch(Pair(remote.link, master, slave), names, self._directory.local[slave].modes)
-        )
+        await asyncio.sleep(self._patient_until_s.get(slave, 0.0) - asyncio.get_running_loop().time())
+        try:
+            keys = await asyncio.wrap_future(
+                self._store.fetch(Pair(remote.link, master, slave), names, self._directory.local[slave].modes)
+            )
+        except (KeyNotFound, KeyNotForCaller):
+            self._refused(slave)
+            raise
         return _json(200, answers.container(keys))
+
+    def _refused(self, slave: str) -> None:
+        """Let an application wait that asks for keys which are not there for it: it may be guessing names."""
+        now_s = asyncio.get_running_loop().time()
+        # One after the other, however many of its requests are in work at once.
+        self._patient_until_s[slave] = max(now_s, self._patient_until_s.get(slave, now_s)) + PATIENCE_S
+        self._refusals[slave] += 1
+        if self._refusals[slave] % MANY_REFUSALS == 0:
+            _log.warning(
+                "key delivery: %s has asked for %d keys that are not there for it; it may be guessing names",
+                slave,
+                self._refusals[slave],
+            )
 
     def _caller(self, request: web.Request) -> str:
         return self._directory.caller(request.get_extra_info("peercert"))
@@ -108,7 +135,10 @@ async def serving(settings: DeliverySettings, directory: Directory, store: KeySt
     """
     context = server_context(settings.certificate, settings.private_key, settings.client_ca)
     runner = web.AppRunner(
-        Delivery(settings, directory, store).application(), access_log=None, shutdown_timeout=SHUTDOWN_S
+        Delivery(settings, directory, store).application(),
+        access_log=None,
+        shutdown_timeout=SHUTDOWN_S,
+        logger=http_log(__name__),
     )
     await runner.setup()
     try:

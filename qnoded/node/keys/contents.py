@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, Literal
 
-from qnoded.errors import ConfigError, UsageError
+from qnoded.errors import ConfigError, KeysWithheld, UsageError
 from qnoded.node.keys.database import Work
 from qnoded.node.keys.sealing import BlockKey, Keyring
 from qnoded.secret import Secret
@@ -56,6 +56,30 @@ class LinkKeys:
     """Number of an agreement -> its block and its sealed secret; the newest ones."""
     shared: int = -1
     """Newest agreement that the peer is known to have; keys are made here with none above it."""
+    agreed_keys: int = 0
+    """Keys that were made here with an agreement, at either end's wish, since the newest was kept or the node began."""
+
+    withheld: str = ""
+    """Why no key is handed out; empty: keys are."""
+
+    def demand_shared(self) -> None:
+        """Refuse to hand out keys that the peer may not have.
+
+        Raises
+        ------
+        KeysWithheld
+            If it may not.
+        """
+        if self.withheld:
+            problem = (
+                f"the keys of link {self.link} are handed out no more: {self.withheld}; its operators bring it back "
+                "(qnodectl status)"
+            )
+            raise KeysWithheld(problem)
+
+    def count_agreed(self, number: int) -> None:
+        """Count keys that an agreement took part in."""
+        self.agreed_keys += number
 
     @property
     def peer(self) -> Role:

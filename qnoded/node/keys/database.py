@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -40,6 +41,11 @@ _PRAGMAS: Final = (
 )
 _TRANSIENT: Final = frozenset({sqlite3.SQLITE_FULL, sqlite3.SQLITE_BUSY, sqlite3.SQLITE_TOOBIG})
 """Failures after which the file is as it was before; after any other nobody knows what is on disk."""
+_RUINED: Final = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+DAMAGED: Final = (
+    "the file is damaged: check the disk, move the file away, and begin each link anew at both ends (docs/keys.md); an "
+    "old copy must never take its place, since its keys were used"
+)
 
 
 class Work:
@@ -243,11 +249,28 @@ def _code(error: Exception) -> int:
     return int(getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)) & 0xFF
 
 
+def demand_private(path: Path, facts: os.stat_result) -> None:
+    """Refuse a store that others may read or change.
+
+    Raises
+    ------
+    ConfigError
+        If its mode lets them.
+    """
+    if facts.st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        problem = f"has mode {stat.S_IMODE(facts.st_mode):04o}: others may read it"
+        raise ConfigError(path, "key store", problem, f"run chmod 600 {path}, and see who could have the KEK as well")
+
+
 def _opened(path: Path, prepare: Job[None]) -> sqlite3.Connection:
     remedy = "check the path, its owner and the disk"
     try:
         # Made here, since SQLite would let the umask decide who may read it.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE))
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, PRIVATE)
+        try:
+            demand_private(path, os.fstat(descriptor))
+        finally:
+            os.close(descriptor)
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=0)
     except (OSError, sqlite3.Error) as error:
         raise ConfigError(path, "key store", str(error), remedy) from None
@@ -262,7 +285,7 @@ def _opened(path: Path, prepare: Job[None]) -> sqlite3.Connection:
         if _code(error) == sqlite3.SQLITE_BUSY:
             problem, remedy = "is open in another process", "stop the other daemon: a key store has one"
             raise ConfigError(path, "key store", problem, remedy) from None
-        raise ConfigError(path, "key store", str(error), remedy) from None
+        raise ConfigError(path, "key store", str(error), DAMAGED if _code(error) in _RUINED else remedy) from None
     except BaseException:
         connection.close()
         raise

@@ -17,7 +17,7 @@ from qnoded.node.keys.blocks import KEYS_OF
 from qnoded.node.keys.combining import combined
 from qnoded.node.keys.contents import Contents, LinkKeys, Role
 from qnoded.node.keys.database import Work
-from qnoded.node.keys.key_ids import AGREEMENTS, KeyName, Mode
+from qnoded.node.keys.key_ids import KeyName, Mode
 from qnoded.node.keys.sealing import Use
 from qnoded.secret import Secret
 
@@ -75,9 +75,12 @@ def take(
     ------
     KeysExhausted
         If there are not enough.
+    KeysWithheld
+        If nobody knows that the peer still has them.
     """
     known = contents.of(pair.link)
-    agreement, agreed = (0, None) if mode is Mode.QKD else _agreed(work, contents, known)
+    known.demand_shared()
+    agreement, agreed = (0, None) if mode is Mode.QKD else agreed_secret(work, contents, known)
     handed = []
     if mode is Mode.PQC:
         (issued,) = work.row("UPDATE link SET issued = issued + ? WHERE link = ? RETURNING issued", (number, pair.link))
@@ -88,10 +91,12 @@ def take(
         serials = [run[0].serial for run in runs]
         _delete(work, contents, pair.link, known.role, runs)
     for serial, run in zip(serials, runs, strict=True):
-        name = KeyName(mode, serial, agreement % AGREEMENTS, key_bytes)
+        name = KeyName(mode, serial, agreement, key_bytes)
         uuid = name.issue(known.ticket, known.role, pair.master, pair.slave)
         handed.append(_made(work, contents, pair, known.role, uuid, name, run, agreed))
     _note(work, pair, "master", mode, serials[0], number, key_bytes, utc)
+    if agreed is not None:
+        work.after(lambda: known.count_agreed(number))
     return handed
 
 
@@ -117,24 +122,24 @@ def fetch(
         If one was never made for this master, was handed out here before, or has expired.
     KeyNotForCaller
         If one was made for another slave, or is of a mode that is not for this one.
+    KeysWithheld
+        If nobody knows that the peer still has them.
     """
     known = contents.of(pair.link)
+    known.demand_shared()
     owner = known.peer
     handed = []
     for uuid in names:
-        name = KeyName.read(uuid, known.ticket, owner, pair.master, pair.slave)
+        name = KeyName.read(uuid, known.ticket, known.agreements, owner, pair.master, pair.slave)
         if name.mode not in modes:
             problem = f"key {uuid} is of mode {name.mode.name.lower()}, which {pair.slave} does not take"
             raise KeyNotForCaller(problem)
         agreed = None
         if name.mode is not Mode.QKD:
-            agreement = next((one for one in known.agreements if one % AGREEMENTS == name.agreement), None)
-            if agreement is None:
-                raise _not_found(uuid)
-            _, agreed = _agreed(work, contents, known, agreement)
+            _, agreed = agreed_secret(work, contents, known, name.agreement)
         run: list[_Stored] = []
         if name.mode is Mode.PQC:
-            place = (pair.link, agreement, name.serial)
+            place = (pair.link, name.agreement, name.serial)
             if work.row("SELECT 1 FROM fetched WHERE (link, agreed, serial) = (?, ?, ?)", place):
                 raise _not_found(uuid)
             work.row("INSERT INTO fetched VALUES (?, ?, ?)", place)
@@ -143,6 +148,8 @@ def fetch(
             _delete(work, contents, pair.link, owner, [run])
         handed.append(_made(work, contents, pair, owner, uuid, name, run, agreed))
         _note(work, pair, "slave", name.mode, name.serial, 1, name.key_bytes, utc)
+        if agreed is not None:
+            work.after(lambda: known.count_agreed(1))
     return handed
 
 
@@ -247,7 +254,7 @@ def _made(
     return HandedKey(uuid, key, name.mode, simulated)
 
 
-def _agreed(work: Work, contents: Contents, known: LinkKeys, number: int | None = None) -> tuple[int, Secret]:
+def agreed_secret(work: Work, contents: Contents, known: LinkKeys, number: int | None = None) -> tuple[int, Secret]:
     """Return an agreement's number and secret; unless one is named the newest that the peer has too."""
     if number is None:
         shared = [one for one in known.agreements if one <= known.shared]

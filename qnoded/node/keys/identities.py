@@ -6,17 +6,21 @@ from pathlib import Path
 
 from qnoded.errors import ConfigError
 from qnoded.exchange.bootstrapping import IDENTITY_BYTES, Identity
-from qnoded.node.keys.secret_files import read_secret
+from qnoded.node.keys.secret_files import IDENTITY_CREDENTIAL, WHERE, credential, read_secret
 
 
-def own_identity(path: Path) -> Identity:
-    """Return what this node signs with.
+def own_identity(path: Path | None) -> Identity:
+    """Return what this node signs with: systemd's credential where there is one, else the file.
 
     Raises
     ------
     ConfigError
-        If the file cannot be used, or others may read it.
+        If there is neither, the file cannot be used, or others may read it.
     """
+    path = credential(IDENTITY_CREDENTIAL) or path
+    if path is None:
+        problem = "no identity, with which this node signs: no systemd credential and no file"
+        raise ConfigError(WHERE, "identity", problem, "make one: qnodectl pki identity DIR NAME")
     with read_secret(path) as seed:
         return Identity(seed, str(path))
 

@@ -22,6 +22,12 @@ TAGS_PER_HASH_KEY: Final = 1 << 20
 """After so many tags the next session takes new hash keys: the error that imperfect masks add up stays bounded
 (docs/amplification.md). At a tag a second it is twelve days."""
 
+DECLARED_LOST: Final = "its operator has declared its ledger lost"
+PEER_DIFFERS: Final = "the peer does not have this ledger"
+"""Over as soon as it shows the same one again."""
+WITHHOLDING: Final = (DECLARED_LOST, PEER_DIFFERS)
+"""Why a link is halted that hands no keys out either."""
+
 
 @dataclass(frozen=True, slots=True)
 class PoolLevels:

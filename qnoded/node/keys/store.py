@@ -87,10 +87,20 @@ class KeyStore:
         return tuple(self._contents.links)
 
     def stock(self, link: str) -> Stock:
-        """Return what waits on a link; nothing where it has not begun."""
+        """Return what waits on a link; nothing where it has not begun, or where its keys are withheld."""
         known, rules = self._contents.links.get(link), self.rules
-        own, peer = (known.stock[known.role], known.stock[known.peer]) if known else (0, 0)
+        own, peer = (known.stock[known.role], known.stock[known.peer]) if known and not known.withheld else (0, 0)
         return Stock(own, peer, rules.most_keys, rules.key_bytes, own < rules.low_keys)
+
+    def withheld(self, link: str) -> str:
+        """Return why a link's keys are not handed out; empty: they are."""
+        known = self._contents.links.get(link)
+        return known.withheld if known else ""
+
+    def agreed_keys(self, link: str) -> int:
+        """Return how many keys the newest agreement of a link has served for here, since the node began at most."""
+        known = self._contents.links.get(link)
+        return known.agreed_keys if known else 0
 
     def enrol(self, link: str, role: Role, origin: str, secret: Secret) -> Future[None]:
         """Begin a link, or begin it anew, with a secret that both ends share; see ``upkeep.enrol``."""
@@ -109,8 +119,16 @@ class KeyStore:
         return self._submit(ledgers.shown, link)
 
     def declare_lost(self, link: str) -> Future[None]:
-        """Let a signed exchange take the place of a link's ledger; see ``ledgers.declare_lost``."""
+        """Let a new first secret take the place of a link's ledger; see ``ledgers.declare_lost``."""
         return self._submit(ledgers.declare_lost, link)
+
+    def compared(self, link: str, *, equal: bool) -> Future[None]:
+        """Hand a link's keys out or not, as the peer's ledger was found; see ``ledgers.compared``."""
+        return self._submit(partial(ledgers.compared, equal=equal), link)
+
+    def demand_room(self) -> Future[None]:
+        """Write as much as a block's keys take, and take it back: fails as they would."""
+        return self._submit(upkeep.demand_room)
 
     def begin(self, link: str, begun: bytes, account: BlockAccount) -> Future[None]:
         """Write down under a new name of 16 bytes that a block is in work; see ``blocks.begin``."""
@@ -123,6 +141,14 @@ class KeyStore:
     def note(self, link: str, account: BlockAccount, begun: bytes | None = None) -> Future[None]:
         """Write down that a block gave no key; ``begun`` as given to ``begin``."""
         return self._submit(blocks.note, link, account, begun, self._clock())
+
+    def agreement_age(self, link: str) -> Future[float | None]:
+        """Return the seconds since a link's newest agreement; None without one, or if the clock was set back."""
+        return self._submit(ledgers.agreement_age, link, self._clock())
+
+    def was_used(self, secret: Secret) -> Future[bool]:
+        """Tell whether any link ever began with a secret."""
+        return self._submit(upkeep.was_used, secret)
 
     def take(
         self, pair: Pair, number: int, key_bytes: int, mode: Mode = Mode.QKD, kept: int = 0

@@ -16,7 +16,8 @@ from qnoded.exchange.committing import BLOCK_ID_BYTES
 from qnoded.node.keys.blocks import ROLES, TAGS_OF, settle_begun
 from qnoded.node.keys.contents import WHERE, Contents, LinkKeys, Role
 from qnoded.node.keys.database import Work
-from qnoded.node.keys.key_ids import TICKET_BYTES
+from qnoded.node.keys.key_ids import AGREEMENTS, TICKET_BYTES
+from qnoded.node.keys.pools import WITHHOLDING
 from qnoded.node.keys.schema import SETTLED
 from qnoded.node.keys.sealing import BlockKey, Use
 from qnoded.secret import Secret
@@ -25,6 +26,8 @@ ENROLMENT: Final = "first secret"
 FEWEST_TAGS_BYTES: Final = 256
 """Per direction: enough for the first block on any link that is worth running."""
 SMALLEST_SECRET_BYTES: Final = TICKET_BYTES + 2 * (HASH_KEYS_BYTES + FEWEST_TAGS_BYTES)
+ROOM_BYTES: Final = 1 << 16
+"""Sealed keys of a block with half a million secret bits."""
 AGREEMENTS_KEPT: Final = 24
 """The newest ones, a day of them where each serves for an hour: keys of which the names are still on their way."""
 
@@ -40,6 +43,8 @@ def load(work: Work, contents: Contents) -> None:
         (contents.rules.simulation,),
     ):
         contents.links[link].stock[owner] = count
+    for link, halted in work.rows("SELECT DISTINCT link, halted FROM pool WHERE halted IN (?, ?)", WITHHOLDING):
+        contents.links[link].withheld = halted
     for link, number, block, sealed in work.rows("SELECT link, number, block, sealed FROM agreed"):
         contents.links[link].agreements[number] = (block, sealed)
     for known in contents.links.values():
@@ -70,12 +75,11 @@ def enrol(work: Work, contents: Contents, link: str, role: Role, origin: str, se
     if len(secret) < SMALLEST_SECRET_BYTES:
         problem, remedy = f"has {len(secret)} bytes", f"give at least {SMALLEST_SECRET_BYTES}, random ones"
         raise ConfigError(ENROLMENT, f"link {link}", problem, remedy)
-    digest = hashlib.sha256(secret.view()).digest()
-    if work.row("SELECT 1 FROM enrolled WHERE digest = ?", (digest,)):
+    if was_used(work, contents, secret):
         problem, remedy = "was used before", "make a new one for both ends: its bytes are used once"
         raise ConfigError(ENROLMENT, f"link {link}", problem, remedy)
     forget(work, contents, link)
-    work.row("INSERT INTO enrolled VALUES (?)", (digest,))
+    work.row("INSERT INTO enrolled VALUES (?)", (_fingerprint(secret),))
     block, cipher = _block(work, contents, link, f"enrolled by {origin}", utc)
     view = secret.view()
     ticket = cipher.seal(view[:TICKET_BYTES], Use.TICKET, 0, link)
@@ -94,6 +98,12 @@ def enrol(work: Work, contents: Contents, link: str, role: Role, origin: str, se
         work.row("INSERT INTO pool_part VALUES (?, ?, 0, ?, ?, ?)", (link, sender, count, block, sealed))
     known = LinkKeys(link, role, origin, Secret(view[:TICKET_BYTES]))
     work.after(lambda: contents.links.__setitem__(link, known))
+
+
+def was_used(work: Work, contents: Contents, secret: Secret) -> bool:
+    """Tell whether any link of this store ever began with a secret."""
+    del contents
+    return work.row("SELECT 1 FROM enrolled WHERE digest = ?", (_fingerprint(secret),)) is not None
 
 
 def forget(work: Work, contents: Contents, link: str) -> None:
@@ -125,12 +135,15 @@ def keep_agreement(work: Work, contents: Contents, link: str, number: int, secre
     block, cipher = _block(work, contents, link, "agreement", utc)
     sealed = cipher.seal(secret, Use.AGREED, number, link)
     work.row("INSERT INTO agreed VALUES (?, ?, ?, ?)", (link, number, block, sealed))
-    outdated = sorted(known.agreements)[: 1 - AGREEMENTS_KEPT or None]
+    # Names tell agreements apart by their residue alone.
+    namesakes = {one for one in known.agreements if (number - one) % AGREEMENTS == 0}
+    outdated = sorted(namesakes.union(sorted(known.agreements)[: 1 - AGREEMENTS_KEPT or None]))
     work.many("DELETE FROM agreed WHERE link = ? AND number = ?", [(link, one) for one in outdated])
     work.many("DELETE FROM fetched WHERE link = ? AND agreed = ?", [(link, one) for one in outdated])
 
     def renew() -> None:
         known.agreements[number] = (block, sealed)
+        known.agreed_keys = 0
         if known.role == "alice":
             # Bob wrote it before he let her.
             known.shared = number
@@ -138,6 +151,14 @@ def keep_agreement(work: Work, contents: Contents, link: str, number: int, secre
             del known.agreements[one]
 
     work.after(renew)
+
+
+def demand_room(work: Work, contents: Contents) -> None:
+    """Write as much as a block's keys take, and take it back in the same commit."""
+    del contents
+    work.row("CREATE TABLE room (filler BLOB)")
+    work.row("INSERT INTO room VALUES (zeroblob(?))", (ROOM_BYTES,))
+    work.row("DROP TABLE room")
 
 
 def tidy(work: Work, contents: Contents, utc: float) -> int:
@@ -164,6 +185,10 @@ def tidy(work: Work, contents: Contents, utc: float) -> int:
         work.row("UPDATE block SET block_key = NULL WHERE number = ?", (number,))
         work.after(lambda number=number: contents.forget_block_key(number))  # type: ignore[misc]  # bound at once
     return expired
+
+
+def _fingerprint(secret: Secret) -> bytes:
+    return hashlib.sha256(secret.view()).digest()
 
 
 def _block(work: Work, contents: Contents, link: str, outcome: str, utc: float) -> tuple[int, BlockKey]:

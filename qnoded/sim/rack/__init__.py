@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qnoded.sim.rack.detection import Supply, Tagger
 from qnoded.sim.rack.device import Device, Surroundings
-from qnoded.sim.rack.lights import Laser, Meter
+from qnoded.sim.rack.lights import Laser, Meter, Oven
 from qnoded.sim.rack.optics import Attenuator, Controller, Switch
 
 __all__ = ["Device", "Laser", "Surroundings", "Tagger", "rack"]
@@ -12,7 +12,9 @@ __all__ = ["Device", "Laser", "Surroundings", "Tagger", "rack"]
 
 def rack(side: int, world: Surroundings, serial: str) -> dict[str, Device]:
     """Return the instruments of a node by name."""
-    laser = Laser(side, world)
+    # The source stands at alice.
+    oven = None if side else Oven(side, world)
+    laser = Laser(side, world, oven)
     return {
         "tagger": Tagger(side, world, serial),
         "laser": laser,
@@ -21,4 +23,4 @@ def rack(side: int, world: Surroundings, serial: str) -> dict[str, Device]:
         "attenuator": Attenuator(side, world),
         "switch": Switch(side, world),
         "detector-supply": Supply(side, world),
-    }
+    } | ({} if oven is None else {"oven": oven})

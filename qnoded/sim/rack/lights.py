@@ -1,4 +1,4 @@
-"""The laser of a node, which is dark unless it holds a lease, and the meter of its power."""
+"""The laser of a node, which is dark unless it holds a lease, the meter of its power, and the oven of the crystal."""
 
 from __future__ import annotations
 
@@ -19,16 +19,42 @@ DARK_DBM: Final = -70.0
 """What the power meter shows of nothing."""
 
 
-class Laser(Device):
-    """Alice's pumps the source, bob's is for alignment; it emits while it holds a lease and its connection lives."""
+class Oven(Device):
+    """Heats the crystal of the source, which stays as warm as it is when nobody holds the connection."""
+
+    model = "crystal oven"
 
     def __init__(self, side: int, world: Surroundings) -> None:
         super().__init__(side, world)
+        self.crystal_c = world.settings.source.crystal_optimum_c
+
+    def describe(self) -> dict[str, Any]:
+        return {"crystal_c": CRYSTAL_C}
+
+    def read(self) -> dict[str, Any]:
+        return {"temperature_c": self.crystal_c}
+
+    def act(self, do: str, question: dict[str, Any]) -> dict[str, Any]:
+        if do != "crystal":
+            return super().act(do, question)
+        crystal_c = number(question, "temperature_c", *CRYSTAL_C, "C")
+        if crystal_c != self.crystal_c:
+            self.crystal_c = crystal_c
+            deviation_k = crystal_c - self.world.settings.source.crystal_optimum_c
+            self.world.command(self.world.now_ps, lambda knobs: replace(knobs, crystal_k=deviation_k))
+        return self.read()
+
+
+class Laser(Device):
+    """Alice's pumps the source, bob's is for alignment; it emits while it holds a lease and its connection lives."""
+
+    def __init__(self, side: int, world: Surroundings, oven: Oven | None) -> None:
+        super().__init__(side, world)
+        self._oven = oven
         self.model = "alignment laser" if side else "pump laser"
         self.power_dbm: float | None = None
         """None: dark."""
         self._lapses_s = -math.inf
-        self._crystal_c = world.settings.source.crystal_optimum_c
 
     def describe(self) -> dict[str, Any]:
         return {
@@ -36,14 +62,14 @@ class Laser(Device):
             "min_power_dbm": LASER_DBM[0],
             "max_power_dbm": LASER_DBM[1],
             "longest_permit_s": LONGEST_LEASE_S,
-        }
+        } | ({} if self._oven is None else self._oven.describe())
 
     def read(self) -> dict[str, Any]:
         self.watch()
         return {
             "emitting": self.power_dbm is not None,
             "power_dbm": self.power_dbm,
-            "temperature_c": None if self.side else self._crystal_c,
+            "temperature_c": None if self._oven is None else self._oven.crystal_c,
         }
 
     def watch(self) -> None:
@@ -70,10 +96,8 @@ class Laser(Device):
             lease_s = number(question, "lease_s", 0.0, LONGEST_LEASE_S, "s")
             if self.power_dbm is not None:
                 self._lapses_s = self.world.now_s() + lease_s
-        elif do == "crystal" and not self.side:
-            self._crystal_c = number(question, "temperature_c", *CRYSTAL_C, "C")
-            deviation_k = self._crystal_c - self.world.settings.source.crystal_optimum_c
-            self.world.command(self.world.now_ps, lambda knobs: replace(knobs, crystal_k=deviation_k))
+        elif do == "crystal" and self._oven is not None:
+            self._oven.act(do, question)
         else:
             return super().act(do, question)
         return self.read()

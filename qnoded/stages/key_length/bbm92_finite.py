@@ -157,13 +157,15 @@ def tl2017_length(inputs: Tl2017Inputs) -> Tl2017Length:
         eps_sec = exact(inputs.eps_qkd) - Decimal(2) ** -exact(inputs.t_hash)
         disclosed = disclosed_bits(n, inputs.delta, inputs.r_syndrome, inputs.f_ec) + exact(inputs.t_hash)
         nu = best_allowance(n, inputs.k_test, inputs.delta, float(eps_sec)) if inputs.nu is None else inputs.nu
-        eps_pe, eps_pa, real = serfling_length(n, inputs.k_test, exact(inputs.delta), exact(nu), disclosed, eps_sec)
+        eps_pe, eps_pa, real = serfling_length(
+            n, inputs.k_test, exact(inputs.delta) + exact(nu), exact(nu), disclosed, eps_sec
+        )
         ell = whole_bits(real)
         return Tl2017Length(float(eps_pe), float(eps_pa), None if real is None else float(real), nu, ell)
 
 
 def serfling_length(
-    n: int, k: int, delta: Decimal, nu: Decimal, disclosed: Decimal, eps_sec: Decimal
+    n: int, k: int, phase: Decimal, nu: Decimal, disclosed: Decimal, eps_sec: Decimal
 ) -> tuple[Decimal, Decimal, Decimal | None]:
     """Return eps_pe, eps_pa = eps_sec - eps_pe, and the length before rounding (None if eps_pa <= 0).
 
@@ -172,7 +174,7 @@ def serfling_length(
     Parameters
     ----------
     n, k : key bits and test bits
-    delta : error rate of the test bits, tolerated or observed
+    phase : bound on the phase error rate: that of the test bits, tolerated or observed, and the allowance
     nu : statistical allowance
     disclosed : bits of syndromes, parities and hashes
     eps_sec : secrecy
@@ -181,7 +183,7 @@ def serfling_length(
     eps_pa = eps_sec - eps_pe
     if eps_pa <= 0:
         return eps_pe, eps_pa, None
-    return eps_pe, eps_pa, n * (1 - worst_entropy(delta + nu)) - disclosed + 2 * log2_exact(2 * eps_pa)
+    return eps_pe, eps_pa, n * (1 - worst_entropy(phase)) - disclosed + 2 * log2_exact(2 * eps_pa)
 
 
 def best_allowance(n: int, k: int, delta: float, eps_sec: float) -> float:

@@ -16,6 +16,7 @@ from typing import Final
 
 from scipy.special import betainc
 
+from qnoded.stages.key_length.bases import phase_error_rate
 from qnoded.stages.key_length.bbm92_finite import best_allowance, serfling_length
 from qnoded.stages.key_length.budget import SecurityBudget
 from qnoded.stages.key_length.entropy import binary_entropy, error_rate_at, exact, precisely, whole_bits
@@ -58,12 +59,19 @@ class SiftedCounts:
     """Errors among the test bits."""
     leak_bits: float
     """Bits that reconciliation disclosed of the key bits, in both directions if it is two-way."""
+    basis_bits: tuple[int, ...] = ()
+    """Bits of each basis, key and test bits together, where both are mixed of all bases; empty: in equal shares by
+    construction, or key in one basis and tests in the other."""
 
     def __post_init__(self) -> None:
         demand_count("n_key", self.n_key)
         demand_count("k_test", self.k_test)
         demand(0 <= self.test_errors <= self.k_test, "test_errors", self.test_errors, "from 0 to k_test")
         demand_count("leak_bits", self.leak_bits, least=0)
+        if self.basis_bits:
+            fits = len(self.basis_bits) > 1 and min(self.basis_bits) > 0
+            fits = fits and sum(self.basis_bits) == self.n_key + self.k_test
+            demand(fits, "basis_bits", self.basis_bits, "some of each of several bases, n_key + k_test in all")
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +129,16 @@ def block_key_length(
     Fixed length: the longer of Lim, Xu, Pan and Ekert, Phys. Rev. Lett. 126, 100501 (2021) and Tomamichel and
     Leverrier, Quantum 1, 14 (2017). Variable length: Tupkary, Nahar, Sinha and Luetkenhaus, arXiv:2408.17349, for
     detectors without efficiency mismatch: the same Serfling allowance on the observed rate,
-    eps_sec = 2 eps_AT + eps_PA.
+    eps_sec = 2 eps_AT + eps_PA. With ``basis_bits`` the phase errors are those of ``bases``.
     """
     demand(tolerance is None or 0.0 <= tolerance < 0.5, "tolerance", tolerance, "an error rate from 0 to below 0.5")
     demand_count("authentication_bits", authentication_bits, least=0)
+    demand(tolerance is None or not counts.basis_bits, "tolerance", tolerance, "none where the bases are counted")
     observed = counts.test_errors / counts.k_test
     assumed = observed if tolerance is None else tolerance
-    best = _bound(counts.n_key, counts.k_test, assumed, counts.leak_bits, budget, variable=tolerance is None)
+    best = _bound(
+        counts.n_key, counts.k_test, assumed, counts.leak_bits, budget, counts.basis_bits, variable=tolerance is None
+    )
     reason, advice = Reason.KEY, ""
     more: int | None = 0
     if tolerance is not None and observed > tolerance:
@@ -149,7 +160,7 @@ def block_key_length(
         bound=best.bound,
         test_error_rate=observed,
         assumed_error_rate=assumed,
-        phase_error_rate=min(0.5, assumed + best.allowance),
+        phase_error_rate=min(0.5, best.phase),
         eps_estimation=best.eps_estimation,
         eps_amplification=budget.eps_sec - best.eps_estimation,
         hash_bits=budget.hash_bits,
@@ -185,27 +196,37 @@ class _Best:
 
     bound: Bound
     length: Decimal
-    allowance: float
+    phase: float
     eps_estimation: float
 
 
-def _bound(n: int, k: int, rate: float, leak_bits: float, budget: SecurityBudget, *, variable: bool) -> _Best:
+def _bound(
+    n: int,
+    k: int,
+    rate: float,
+    leak_bits: float,
+    budget: SecurityBudget,
+    basis_bits: tuple[int, ...],
+    *,
+    variable: bool,
+) -> _Best:
     """Return the best bound; the length may be negative."""
     with precisely():
         # A variable length needs log2(2/eps_cor) bits for verification where a fixed one needs log2(1/eps_cor).
         disclosed = exact(leak_bits) + budget.hash_bits + (1 if variable else 0)
         eps_sec, start = exact(budget.eps_sec), exact(rate)
         nu = best_allowance(n, k, rate, budget.eps_sec)
-        eps_pe, _, real = serfling_length(n, k, start, exact(nu), disclosed, eps_sec)
+        phase = phase_error_rate(n, k, start, exact(nu), basis_bits)
+        eps_pe, _, real = serfling_length(n, k, phase, exact(nu), disclosed, eps_sec)
         name = Bound.SERFLING_VARIABLE if variable else Bound.SERFLING
-        candidates = [_Best(name, -disclosed if real is None else real, nu, float(eps_pe))]
+        candidates = [_Best(name, -disclosed if real is None else real, float(phase), float(eps_pe))]
         if not variable:
             nu, xi = best_allowances(n, k, rate, budget.eps_sec)
             # Beyond 1/2 - rate the bound does not hold; there is nothing to gain there either.
             if rate + nu < 0.5:
                 _, half, _, real = two_step_length(n, k, start, exact(nu), exact(xi), disclosed, eps_sec)
                 if real is not None:
-                    candidates.append(_Best(Bound.SMALL_BLOCKS, real, nu, float(2 * half)))
+                    candidates.append(_Best(Bound.SMALL_BLOCKS, real, rate + nu, float(2 * half)))
         return max(candidates, key=lambda candidate: candidate.length)
 
 
@@ -218,7 +239,7 @@ def _missing(
 
     def has_key(block: int) -> bool:
         n = min(block - 1, max(1, round(block * (counts.n_key / total))))
-        best = _bound(n, block - n, rate, math.ceil(n * leak_per_bit), budget, variable=variable)
+        best = _bound(n, block - n, rate, math.ceil(n * leak_per_bit), budget, counts.basis_bits, variable=variable)
         return whole_bits(best.length) > authentication_bits
 
     limit = error_rate_at(1.0 - leak_per_bit)
@@ -226,7 +247,8 @@ def _missing(
         f"at {rate:.2%} errors and {leak_per_bit:.3f} bits disclosed per key bit no block holds a key; "
         f"the limit at this disclosure is {limit:.2%}: realign the polarization or lower the pair rate"
     )
-    if binary_entropy(rate) + leak_per_bit >= 1.0:
+    ratio = max(counts.basis_bits) / min(counts.basis_bits) if counts.basis_bits else 1.0
+    if binary_entropy(min(0.5, ratio * rate)) + leak_per_bit >= 1.0:
         return Reason.ABOVE_QBER_LIMIT, nothing_left, None
     low, high = total, 2 * total
     while not has_key(high):

@@ -28,6 +28,8 @@ class BlockInputs:
     """Instead of them: f_ec n_key h(test_errors / k_test)."""
     tolerance: float | None = None
     """Error rate agreed before the data; none for a variable length."""
+    basis_bits: tuple[int, ...] = ()
+    """Bits of each basis, key and test bits together, as a live link counts them; none: equal shares."""
     authentication_bits: int = 0
     eps_sec: float = _DEFAULT.eps_sec
     eps_cor: float = _DEFAULT.eps_cor
@@ -70,7 +72,7 @@ def block_length(inputs: BlockInputs) -> BlockTerms:
         assert inputs.f_ec is not None
         # Before the counts are checked: a block without test bits has no error rate to speak of.
         leak = inputs.f_ec * inputs.n_key * binary_entropy(inputs.test_errors / max(1, inputs.k_test))
-    counts = SiftedCounts(inputs.n_key, inputs.k_test, inputs.test_errors, leak)
+    counts = SiftedCounts(inputs.n_key, inputs.k_test, inputs.test_errors, leak, inputs.basis_bits)
     length = block_key_length(
         counts, budget, tolerance=inputs.tolerance, authentication_bits=inputs.authentication_bits
     )

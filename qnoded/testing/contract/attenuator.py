@@ -41,7 +41,9 @@ async def _set(attenuator: Any, target_db: float) -> None:
 
     async def arrived() -> bool:
         shown = (await attenuator.read()).attenuation_db
-        return bool(shown.requested == target_db and abs(shown.read_back - target_db) <= TOLERANCE_DB)
+        # On its way it may not know where it is.
+        known = shown.read_back is not None
+        return bool(known and shown.requested == target_db and abs(shown.read_back - target_db) <= TOLERANCE_DB)
 
     limit_s = attenuator.capability.settling_s + LATE_S
     await comes(arrived, limit_s, f"asked for {target_db} dB, reads {(await attenuator.read()).attenuation_db}")

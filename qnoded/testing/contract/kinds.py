@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from qnoded.instruments.fitting import kind_of
-from qnoded.testing.contract import attenuator, detector, laser, meter, polarization, switch, tagger
+from qnoded.testing.contract import attenuator, detector, laser, meter, oven, polarization, switch, tagger
 from qnoded.testing.contract.kind import Kind
 from qnoded.testing.contract.subject import Subject
 
@@ -18,6 +18,7 @@ KINDS: Final[Mapping[str, Kind]] = {
     "optical_switch": switch.KIND,
     "attenuator": attenuator.KIND,
     "single_photon_detector": detector.KIND,
+    "oven": oven.KIND,
 }
 
 

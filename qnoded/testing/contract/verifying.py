@@ -60,7 +60,7 @@ def verify(
     bench
         Starts what the driver needs, in the same event loop, and ends it afterwards.
     run
-        Runs a coroutine in a new event loop; ``virtual_time.run`` for drivers that touch neither socket nor thread.
+        Runs a coroutine in a new event loop; ``virtual_time.run`` where the instrument, if any, lives in that loop.
 
     Raises
     ------

@@ -3,9 +3,11 @@
 An author writes a ``Device``, which knows neither sockets nor the time of day, and announces it as an entry point of
 the group ``qnoded.emulators`` under the driver's name. ``Emulation`` plugs it into a wire and spoils its messages as a
 fault script says; ``serving`` has the wires: TCP and pseudo-terminals. ``personality`` tells one unit of a model from
-another, and ``place`` puts an instrument that has one of the protocols of ``light`` into the simulated world.
+another, ``place`` puts an instrument that has one of the protocols of ``light`` into the simulated world, and those of
+``afflictions`` say what can befall it besides.
 """
 
+from qnoded.testing.emulation.afflictions import can_befall
 from qnoded.testing.emulation.device import GROUP, Device, find_device, find_kind
 from qnoded.testing.emulation.faults import Fault, FaultKind, read_fault
 from qnoded.testing.emulation.light import Retarder
@@ -31,6 +33,7 @@ __all__ = [
     "Positive",
     "Retarder",
     "SerialDigits",
+    "can_befall",
     "find_device",
     "find_kind",
     "matching",

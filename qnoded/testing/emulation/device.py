@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from importlib.metadata import entry_points
-from typing import Final
+from typing import ClassVar, Final
 
 from qnoded.errors import UsageError
 from qnoded.explaining import nearest
 
 GROUP: Final = "qnoded.emulators"
+
+
+TOLERANCES: Final[Mapping[str, float]] = {
+    "_dbm": 0.5,
+    "_db": 0.5,
+    "_c": 1.0,
+    "_deg": 1.0,
+    "_nm": 0.1,
+    "_hz": 1.0,
+    "_v": 0.05,
+    "_ma": 0.5,
+}
+"""About what differs from unit to unit of one model."""
 
 
 class Device(ABC):
@@ -21,6 +35,8 @@ class Device(ABC):
 
     serial: str
     """Serial number, as it stands in its messages; a fault script may change it."""
+    tolerances: ClassVar[Mapping[str, float]] = TOLERANCES
+    """How far a real unit's values may be from its own, by the unit at the end of their names."""
     busy: bool = False
     """Answer the next message as the instrument does when it cannot now; the device itself clears it."""
 

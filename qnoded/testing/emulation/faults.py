@@ -44,6 +44,14 @@ class FaultKind(StrEnum):
     """The instrument hears and says nothing until it is switched off and on."""
     OTHER_SERIAL = "other-serial"
     """The connection ends, and another unit of the same model answers the next."""
+    WRONG_CHECKSUM = "wrong-checksum"
+    """The message is whole but for its checksum. From here on: only instruments that have such a thing."""
+    CLIPPED = "clipped"
+    """Somebody lowers the instrument's own limit, which makes less of what it gives."""
+    INTERLOCK_OPEN = "interlock-open"
+    OVER_TEMPERATURE = "over-temperature"
+    FIFO_OVERFLOW = "fifo-overflow"
+    """Its buffer was too small, and it has lost something."""
 
 
 @dataclass(frozen=True, slots=True)

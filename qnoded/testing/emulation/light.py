@@ -65,3 +65,30 @@ class Measures(Protocol):
     def illuminate(self, power_dbm: float) -> None:
         """Let light of this power fall upon its sensor."""
         ...
+
+
+@runtime_checkable
+class Attenuates(Protocol):
+    """A variable attenuator."""
+
+    def attenuation_db(self, now_s: float) -> float:
+        """Return what it does to light, also on its way."""
+        ...
+
+
+@runtime_checkable
+class Biases(Protocol):
+    """A supply of detectors, in the order H V D A."""
+
+    def biases_ua(self) -> Sequence[float | None]:
+        """Return the bias with which each can detect; None: it cannot."""
+        ...
+
+
+@runtime_checkable
+class Heats(Protocol):
+    """The oven of a crystal in which pairs are made, or an instrument that has one in it."""
+
+    def heated_c(self, now_s: float) -> float:
+        """Return the temperature of what it heats."""
+        ...

@@ -21,7 +21,7 @@ from qnoded.sim.feed import unpack
 from qnoded.sim.server import STRETCH_PS, TAGS
 from qnoded.sim.wire import LARGEST_BODY
 from qnoded.testing.emulation.device import Device
-from qnoded.testing.emulation.light import Detects, Measures, Retarder, Shines, Turns
+from qnoded.testing.emulation.light import Attenuates, Biases, Detects, Heats, Measures, Retarder, Shines, Turns
 from qnoded.testing.emulation.plugging import TICK_S, Emulation
 from qnoded.testing.emulation.retarding import equivalent_retardances_deg, turned_by
 
@@ -31,6 +31,8 @@ TOLD_S: Final = 0.3
 """What has not changed is told anew after so long, which also shows whether the world is still there."""
 METER_S: Final = 0.05
 """Between two looks of a power meter."""
+CRYSTAL_STEP_K: Final = 0.01
+"""The world is told of a crystal that has become warmer or colder by so much: a hundredth of its phase matching."""
 RETURN_S: Final = 0.2
 """Between two attempts to reach a world that has gone."""
 SLOW_CLOCK: Final = 0.999
@@ -43,8 +45,12 @@ KINDS: Final[Mapping[str, type[Any]]] = {
     "laser": Shines,
     "polarization": Turns,
     "power-meter": Measures,
+    "attenuator": Attenuates,
+    "detector-supply": Biases,
+    "oven": Heats,
 }
-"""Roles, as the world names its instruments, and what an emulated one must be to play them."""
+"""Roles, as the world names its instruments, and what an emulated one must be to play them; the first that fits is
+played. A laser that heats the crystal as well does both."""
 
 
 def role_of(device: Device) -> str:
@@ -94,11 +100,15 @@ class _Place:
         self._cable = Cable(settings, TAGS if role == "tagger" else role)
         self._capability: dict[str, Any] = {}
         self._stream_id: str | None = None
+        self._crystal_c, self._warmed_s = 0.0, -math.inf
         plays: dict[str, Callable[[], Awaitable[None]]] = {
             "tagger": self._detect,
             "laser": self._shine,
             "polarization": self._turn,
             "power-meter": self._measure,
+            "attenuator": self._attenuate,
+            "detector-supply": self._bias,
+            "oven": self._heat,
         }
         self._play = plays[role]
 
@@ -111,6 +121,7 @@ class _Place:
             # The world has switched its tagger off and on.
             self._emulation.power_cycle()
         self._stream_id = stream_id
+        self._warmed_s = -math.inf
 
     async def live(self) -> None:
         """Play the role until cancelled; the cable is pulled while the world is not there."""
@@ -152,7 +163,24 @@ class _Place:
                 else:
                     # Also a lease that has lapsed begins anew: this laser shines, whoever was late.
                     await self._ask("emit", power_dbm=power_dbm, lease_s=LEASE_S)
+            await self._warm()
             await asyncio.sleep(TICK_S)
+
+    async def _heat(self) -> None:
+        while True:
+            await self._warm()
+            await asyncio.sleep(TICK_S)
+
+    async def _warm(self) -> None:
+        """Let the world's crystal be as warm as this instrument has it, where each of the two has one."""
+        limits_c = self._capability.get("crystal_c")
+        if limits_c is None or not isinstance(self._device, Heats):
+            return
+        now_s = asyncio.get_running_loop().time()
+        crystal_c = min(max(self._device.heated_c(self._emulation.now_s), limits_c[0]), limits_c[1])
+        if abs(crystal_c - self._crystal_c) >= CRYSTAL_STEP_K or now_s - self._warmed_s > TOLD_S:
+            self._crystal_c, self._warmed_s = crystal_c, now_s
+            await self._ask("crystal", temperature_c=crystal_c)
 
     async def _turn(self) -> None:
         assert isinstance(self._device, Turns)
@@ -187,3 +215,34 @@ class _Place:
         while True:
             self._device.illuminate(float((await self._ask("read"))["power_dbm"]))
             await asyncio.sleep(METER_S)
+
+    async def _attenuate(self) -> None:
+        assert isinstance(self._device, Attenuates)
+        least_db, most_db = self._capability["min_db"], self._capability["max_db"]
+        shown_db: float | None = None
+        told_s = -math.inf
+        while True:
+            now_s = asyncio.get_running_loop().time()
+            attenuation_db = self._device.attenuation_db(self._emulation.now_s)
+            if attenuation_db != shown_db or now_s - told_s > TOLD_S:
+                shown_db, told_s = attenuation_db, now_s
+                await self._ask("attenuate", attenuation_db=min(max(attenuation_db, least_db), most_db))
+            await asyncio.sleep(TICK_S)
+
+    async def _bias(self) -> None:
+        assert isinstance(self._device, Biases)
+        channels, largest_ua = self._capability["channels"], self._capability["max_bias"]
+        shown: Sequence[float | None] = ()
+        told_s = -math.inf
+        while True:
+            now_s = asyncio.get_running_loop().time()
+            biases_ua = self._device.biases_ua()
+            if biases_ua != shown or now_s - told_s > TOLD_S:
+                shown, told_s = biases_ua, now_s
+                # A supply may have more channels than the world has detectors, or fewer.
+                for channel, bias_ua in zip(channels, biases_ua, strict=False):
+                    if bias_ua is None:
+                        await self._ask("disable", channel=channel)
+                    else:
+                        await self._ask("enable", channel=channel, bias=min(bias_ua, largest_ua))
+            await asyncio.sleep(TICK_S)

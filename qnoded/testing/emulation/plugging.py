@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from qnoded.testing.emulation.afflictions import LASTING, Checksummed, afflict, check_possible, relieve
 from qnoded.testing.emulation.device import Device
 from qnoded.testing.emulation.faults import Fault, FaultKind, spoilt
 
@@ -43,6 +44,8 @@ class Emulation:
         self.device = device
         self._pace = pace
         self.hung = False
+        self.afflicted = False
+        """Whether it has a fault that lasts until a person comes."""
         self._loop = asyncio.get_running_loop()
         self._wire: Wire | None = None
         self._away_until_s = 0.0
@@ -60,7 +63,9 @@ class Emulation:
         return self._loop.time() * self._pace
 
     def script(self, *faults: Fault) -> None:
-        """Let faults happen from now on, counting messages anew."""
+        """Let faults happen from now on, counting messages anew; ``UsageError`` for one that it cannot have."""
+        for fault in faults:
+            check_possible(fault, self.device)
         self._script, self._said = list(faults), 0
 
     @property
@@ -69,10 +74,11 @@ class Emulation:
         return tuple(self._script)
 
     def power_cycle(self) -> None:
-        """Switch the instrument off and on."""
-        self.hung = False
+        """Switch the instrument off and on, its interlock closed and itself cool again."""
+        self.hung = self.afflicted = False
         self._queue.clear()
         self._merging = b""
+        relieve(self.device)
         self.device.switch_on(self.now_s)
 
     @property
@@ -131,17 +137,21 @@ class Emulation:
                 self._merging += message
                 self._queue_up(MERGING_S, b"")
             else:
-                for wait_s, piece in spoilt(message, self._previous, befalling):
+                for wait_s, piece in spoilt(self._reckoned(message, befalling), self._previous, befalling):
                     self._queue_up(wait_s, piece)
             self._previous = message
+
+    def _reckoned(self, message: bytes, faults: Sequence[Fault]) -> bytes:
+        wrong = any(fault.kind is FaultKind.WRONG_CHECKSUM for fault in faults)
+        return self.device.misreckoned(message) if wrong and isinstance(self.device, Checksummed) else message
 
     def _befall(self, faults: Sequence[Fault]) -> bool:
         """Do to the instrument what is in the script; return whether it falls silent."""
         silent = False
         for fault in faults:
+            self.afflicted |= fault.kind in LASTING
+            afflict(self.device, fault.kind)
             match fault.kind:
-                case FaultKind.BUSY:
-                    self.device.busy = True
                 case FaultKind.VANISHED | FaultKind.OTHER_SERIAL:
                     if fault.kind is FaultKind.OTHER_SERIAL:
                         self.device.serial = OTHER_SERIAL

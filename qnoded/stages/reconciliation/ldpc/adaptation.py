@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from qnoded.errors import UsageError
 from qnoded.kernels.ldpc import LANES
 from qnoded.records import I64, frozen
-from qnoded.stages.reconciliation.ldpc.construction import SEED, SMALLEST_SIZE, Code, Draw, code
+from qnoded.stages.reconciliation.ldpc.construction import CODES_KEPT, SEED, SMALLEST_SIZE, Code, Draw, code
 from qnoded.stages.reconciliation.ldpc.families import COLUMNS, FAMILIES
 
 FEWEST_PAYLOAD_BITS: Final = 40_000
@@ -40,7 +40,8 @@ SHORTENED_WEIGHT: Final = 0.1
 only the choice of the family goes by it."""
 MOST_PUNCTURED: Final = 0.25
 """Greatest punctured share of the checks; the untainted columns of every family offer more."""
-LAYOUTS_KEPT: Final = 32
+LAYOUTS_KEPT: Final = 8
+"""As large as 8 bytes a bit, and seldom of use to a second block: its error rate is another one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,7 @@ def _cost(plan: FramePlan, leak_bits: int) -> tuple[int, float]:
     return missed, punctured + SHORTENED_WEIGHT * plan.shortened_bits / plan.word_bits
 
 
-@lru_cache(maxsize=LAYOUTS_KEPT)
+@lru_cache(maxsize=CODES_KEPT)
 def untainted_columns(family: int, size: int, seed: int) -> tuple[int, ...]:
     """Return columns of degree 2 no two of which share a row, in random order.
 
@@ -170,13 +171,13 @@ def layout(plan: FramePlan) -> Layout:
     columns = np.array(untainted_columns(plan.family, plan.size, plan.seed))
     assert columns.size * plan.size >= plan.punctured_bits
     punctured = places[columns].T.reshape(-1)[: plan.punctured_bits]
-    free = np.ones(plan.word_bits, np.bool_)
-    free[punctured] = False
-    across = places.T.reshape(-1)
-    across = across[free[across]]
-    shortened = across[_spread(across.size, plan.shortened_bits)]
-    free[shortened] = False
-    return Layout(across[free[across]], punctured.astype(np.int64), shortened)
+    free = np.ones(places.shape, np.bool_)
+    free.reshape(-1)[punctured] = False
+    across = places.T.reshape(-1)[free.T.reshape(-1)]
+    shortened = _spread(across.size, plan.shortened_bits)
+    payload = np.ones(across.size, np.bool_)
+    payload[shortened] = False
+    return Layout(across[payload], punctured.astype(np.int64), across[shortened])
 
 
 def _spread(length: int, count: int) -> NDArray[np.int64]:

@@ -24,8 +24,8 @@ from functools import lru_cache
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
+from qnoded.kernels.code_cycles import ANY_CHECK, walk
 from qnoded.kernels.ldpc import LANES
 from qnoded.records import I64, frozen
 from qnoded.stages.reconciliation.ldpc.families import COLUMNS, FAMILIES
@@ -111,7 +111,7 @@ def code(family: int, size: int, seed: int = SEED) -> Code:
     assert size >= SMALLEST_SIZE
     kind = FAMILIES[family]
     draw = Draw(seed, family, size)
-    placement = _Placement(kind.rows, size, draw)
+    placement = _Placement(kind.rows, kind.columns[2], size, draw)
     degrees = [degree for degree, count in sorted(kind.columns.items()) for _ in range(count)]
     placed = [placement.add(degree) for degree in degrees]
     names = draw.order(len(placed))
@@ -128,11 +128,11 @@ def code(family: int, size: int, seed: int = SEED) -> Code:
 class _Placement:
     """The edges placed so far, and where the next column may go."""
 
-    def __init__(self, rows: int, size: int, draw: Draw) -> None:
+    def __init__(self, rows: int, zigzag_columns: int, size: int, draw: Draw) -> None:
         self._rows, self._size, self._draw = rows, size, draw
         self._degree = np.zeros(rows, np.int64)
         self._differences: dict[tuple[int, int], set[int]] = {}
-        self._zigzag = _Zigzag(rows, size, draw)
+        self._zigzag = _Zigzag(rows, zigzag_columns, size, draw)
 
     def add(self, degree: int) -> tuple[list[int], list[int]]:
         """Place a column; return its rows and their shifts."""
@@ -189,10 +189,14 @@ class _Placement:
 class _Zigzag:
     """Columns of degree 2 as a graph of checks: each bit joins check z of one row with check z + step of another."""
 
-    def __init__(self, rows: int, size: int, draw: Draw) -> None:
+    def __init__(self, rows: int, columns: int, size: int, draw: Draw) -> None:
         self._rows, self._size, self._draw = rows, size, draw
         self._path: list[int] = []
-        self._neighbours: list[list[tuple[int, int]]] = [[] for _ in range(rows)]
+        # Each lap of the zig-zag joins a row twice.
+        width = 2 * (columns // rows + 2)
+        self._neighbour = np.zeros((rows, width), np.int64)
+        self._turn = np.zeros((rows, width), np.int64)
+        self._joined = np.zeros(rows, np.int64)
 
     def add(self) -> tuple[list[int], list[int]]:
         """Place the next column; return its two rows and their shifts."""
@@ -206,8 +210,7 @@ class _Zigzag:
             best = max(best, (cycle, step))
             if cycle > FARTHEST:
                 break
-            self._neighbours[row].pop()
-            self._neighbours[other].pop()
+            self._joined[[row, other]] -= 1
         else:
             step = best[1]
             self._join(row, other, step)
@@ -215,8 +218,10 @@ class _Zigzag:
         return [row, other], [shift, (shift - step) % self._size]
 
     def _join(self, row: int, other: int, step: int) -> None:
-        self._neighbours[row].append((other, step))
-        self._neighbours[other].append((row, -step))
+        for here, there, turn in ((row, other, step), (other, row, self._size - step)):
+            place = here, self._joined[here]
+            self._neighbour[place], self._turn[place] = there, turn
+            self._joined[here] += 1
 
     def _next_rows(self) -> tuple[int, int]:
         if len(self._path) < 2:
@@ -226,7 +231,7 @@ class _Zigzag:
             self._path += following
         return self._path.pop(0), self._path[0]
 
-    def _walk(self, row: int, other: int, step: int | None = None) -> tuple[I64, int]:
+    def _walk(self, row: int, other: int, step: int = ANY_CHECK) -> tuple[I64, int]:
         """Walk from check 0 of ``row`` until row ``other`` is reached, all of it or its check ``step``.
 
         With ``step`` the newest column, which joins just those two, is not taken as the first one: its copies make
@@ -238,30 +243,17 @@ class _Zigzag:
             Checks of ``other`` reached last or not at all, int64[n], and the columns walked, above ``FARTHEST`` if
             the walk ended before.
         """
-        seen = np.zeros((self._rows, self._size), np.bool_)
-        seen[row, 0] = True
-        front = {row: np.zeros(1, np.int64)}
-        farthest, visited = np.arange(self._size), 1
-        for walked in range(1, FARTHEST + 1):
-            # Marked, since to sort the checks and leave out repeated ones takes a third longer for the whole code.
-            reached: dict[int, NDArray[np.bool_]] = {}
-            for here, checks in front.items():
-                known = self._neighbours[here]
-                for there, turn in known[:-1] if step is not None and walked == 1 else known:
-                    if there not in reached:
-                        reached[there] = np.zeros(self._size, np.bool_)
-                    reached[there][(checks + turn) % self._size] = True
-            front = {}
-            for there, marked in reached.items():
-                fresh = np.flatnonzero(marked & ~seen[there])
-                if fresh.size:
-                    seen[there, fresh] = True
-                    front[there] = fresh
-                    visited += fresh.size
-            left = np.flatnonzero(~seen[other])
-            if left.size == 0 or (step is not None and seen[other, step]):
-                return farthest, walked
-            farthest = left
-            if not front or visited > MOST_VISITED:
-                break
-        return farthest, FARTHEST + 1
+        last = np.empty(self._size, np.int64)
+        count, walked = walk(
+            self._neighbour.reshape(-1),
+            self._turn.reshape(-1),
+            self._joined,
+            self._size,
+            row,
+            other,
+            step,
+            FARTHEST,
+            MOST_VISITED,
+            last,
+        )
+        return last[:count], walked

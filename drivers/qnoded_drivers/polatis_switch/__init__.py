@@ -1,0 +1,1 @@
+"""Polatis matrix switch: leads fibres to fibres, SCPI over TCP."""

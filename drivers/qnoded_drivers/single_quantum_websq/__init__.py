@@ -1,0 +1,1 @@
+"""Single Quantum WebSQ: the bias supply of superconducting nanowire detectors, JSON over TCP."""

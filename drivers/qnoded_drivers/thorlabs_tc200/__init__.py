@@ -1,0 +1,1 @@
+"""Thorlabs TC200: the heater of a crystal oven."""
