@@ -14,7 +14,7 @@ demo: $(READY)
 	$(BIN)/qnoded demo
 
 test: $(READY)
-	$(BIN)/pytest -n $(WORKERS) -m "not slow and not soak"
+	$(BIN)/pytest -n $(WORKERS) --dist worksteal -m "not slow and not soak"
 
 test-slow: $(READY)
 	$(BIN)/pytest -n $(SLOW_WORKERS) --dist worksteal -m "slow and not soak"

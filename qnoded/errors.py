@@ -82,10 +82,12 @@ class RemoteProtocolError(ProtocolError):
 class TermsMismatch(ProtocolError):
     """The two ends of a link are configured differently; the link stays down until one of them is changed."""
 
-    def __init__(self, field: str, mine: object, theirs: object) -> None:
+    def __init__(self, field: str, mine: object, theirs: object, place: str = "") -> None:
         self.field, self.mine, self.theirs = field, mine, theirs
+        where = f" ({place})" if place else ""
         super().__init__(
-            f"the link's terms differ in {field}: {mine!r} here, {theirs!r} at the peer; make both configs say the same"
+            f"the link's terms differ in {field}{where}: {mine!r} here, {theirs!r} at the peer; make both configs say "
+            "the same"
         )
 
 

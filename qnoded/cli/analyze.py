@@ -70,8 +70,11 @@ def run(args: argparse.Namespace) -> int:
 
     from qnoded.analysis.options import options_from
     from qnoded.analysis.run import analyze
+    from qnoded.analysis.two_files import demand_two_files
     from qnoded.cli.progress import Progress
 
+    if args.bob is not None:
+        demand_two_files(args.alice, args.bob, "give a recording that holds both sides once, else each side's own")
     options = options_from(
         channels=args.channels,
         format=args.format,

@@ -25,6 +25,7 @@ _KEYS: Final = {
     "channel map": ("tick_ps", "window_ps"),
 }
 """Kind of file -> keys that only it has at its top."""
+_OF_A_RIG: Final = "it looks like a rig of instruments: qnoded hil check FILE"
 _SURELY: Final = 0.7
 """Likeness from which a misspelt key tells the kind of the file."""
 _OF_A_WORLD: Final = frozenset({"heralding", "fibre", "analyser", "detectors", "tagger", "clock"})
@@ -89,7 +90,7 @@ def examine(path: Path) -> tuple[str, list[ConfigError], list[str]]:
     if kind is None:
         keys = ", ".join(list(table)[:5]) or "nothing"
         problem = f"holds {keys}, which is no node, world, script or channel map"
-        raise ConfigError(path, "file", problem, remedy)
+        raise ConfigError(path, "file", problem, _OF_A_RIG if "station" in table else remedy)
     if kind == "node":
         return kind, *_node(table, path)
     return kind, _mistakes(kind, table, path), []

@@ -160,6 +160,7 @@ def _document(shown: Shown) -> dict[str, Any]:
             {"what": one.what, "began_s": one.began_s, "ended_s": one.ended_s, "answers": one.answers}
             for one in shown.chronicle.happened
         ],
+        "troubles": shown.troubles,
         "ended_early_s": shown.early_s,
         "truth": {key: shown.truth.get(key) for key in ("seed", "duration_s", "present", "events", "lasers")},
         "elapsed_s": shown.elapsed_s,
@@ -172,6 +173,7 @@ def _text(document: dict[str, Any], shown: Shown) -> str:
     lines = ["", "What both daemons hold, held against each other and against what the simulated world knows:"]
     lines += [f"  {marks[one.holds]}{one.what}: {one.numbers}" for one in shown.checks]
     lines += [f"  --  not checked: {one.what}: {one.why}" for one in shown.skipped]
+    lines += [f"  TROUBLE at {side}: {one}" for side, troubles in shown.troubles.items() for one in troubles]
     if document["lock_s"] is not None:
         lines.append(
             f"  clock lock after {document['lock_s']:.1f} s, first sifted bits after {document['first_sifted_s']:.1f} s"

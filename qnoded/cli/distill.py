@@ -44,6 +44,7 @@ def run(args: argparse.Namespace) -> int:
 
     from qnoded.analysis.distilling import distill, to_json, write_keys
     from qnoded.analysis.sifted_reading import read_sifted
+    from qnoded.analysis.two_files import demand_two_files
     from qnoded.errors import UsageError
     from qnoded.exchange.distilling import Agreement
     from qnoded.exchange.reconciling import METHODS
@@ -53,6 +54,7 @@ def run(args: argparse.Namespace) -> int:
     if args.method not in METHODS:
         problem = f"--method {args.method} is not known; use {' or '.join(METHODS)}"
         raise UsageError(problem)
+    demand_two_files(args.alice, args.bob, "give what alice and what bob has sifted")
     budget = SecurityBudget(eps_sec=args.eps_sec, eps_cor=args.eps_cor)
     result = distill(
         read_sifted(args.alice, args.bits),

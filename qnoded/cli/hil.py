@@ -86,8 +86,16 @@ def _rig(parser: argparse.ArgumentParser) -> None:
 
 
 def _run(args: argparse.Namespace) -> int:
-    from qnoded.errors import DependencyMissing
+    from qnoded.cli import EXIT_INTERRUPTED
+    from qnoded.errors import DependencyMissing, UsageError
+    from qnoded.hil.rig import load_rig
 
+    # What would fail in every test alike is told once, before any begins.
+    load_rig(args.rig)
+    if args.backend == "replay" and (args.recordings is None or not args.recordings.is_dir()):
+        given = "is missing" if args.recordings is None else f"{args.recordings} is no folder"
+        problem = f"--recordings {given}; give the folder of the transcripts that qnoded hil record has written"
+        raise UsageError(problem)
     try:
         import pytest
     except ImportError:
@@ -103,6 +111,8 @@ def _run(args: argparse.Namespace) -> int:
     code = int(pytest.main(words))
     if code == pytest.ExitCode.NO_TESTS_COLLECTED:
         return EXIT_NO
+    if code == pytest.ExitCode.INTERRUPTED:
+        return EXIT_INTERRUPTED
     return code if code in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED) else DependencyMissing.exit_code
 
 
@@ -172,6 +182,7 @@ def _safe(rig: Rig, args: argparse.Namespace) -> int:
 def _acknowledge(rig: Rig, args: argparse.Namespace) -> int:
     from qnoded.hil.arming import acknowledge
 
+    _demand_device(rig, args.device)
     was = acknowledge(rig, args.device)
     print(f"{args.device} {'is out of' if was else 'was not in'} quarantine")
     return 0 if was else EXIT_NO
@@ -206,12 +217,9 @@ def _guard(rig: Rig, args: argparse.Namespace) -> int:
 def _record(rig: Rig, args: argparse.Namespace) -> int:
     import asyncio
 
-    from qnoded.errors import UsageError
     from qnoded.hil.recorder import record_session
 
-    if args.device not in rig.devices:
-        problem = f"the rig has no device {args.device!r}; it has {', '.join(rig.devices)}"
-        raise UsageError(problem)
+    _demand_device(rig, args.device)
     args.out.mkdir(parents=True, exist_ok=True)
     file = args.out / f"{args.device}.jsonl"
     if args.tcp is not None:
@@ -220,6 +228,14 @@ def _record(rig: Rig, args: argparse.Namespace) -> int:
         print(asyncio.run(record_session(rig.devices[args.device], file)))
     print(f"recorded: {file}")
     return 0
+
+
+def _demand_device(rig: Rig, name: str) -> None:
+    from qnoded.errors import UsageError
+
+    if name not in rig.devices:
+        problem = f"the rig has no device {name!r}; it has {', '.join(rig.devices)}"
+        raise UsageError(problem)
 
 
 async def _record_others(rig: Rig, name: str, file: Path, text: str) -> None:

@@ -79,7 +79,8 @@ def _is_worth(terms: LinkTerms, block_bits: int) -> bool:
         return False
     hash_bits = 8 * shortest_digest(rest, terms.eps_cor)
     leak_bits = math.ceil(PLANNED_EFFICIENCY * rest * binary_entropy(PLANNED_QBER))
-    counts = SiftedCounts(rest, tests, math.ceil(PLANNED_QBER * tests), leak_bits)
+    halves = (block_bits // 2, block_bits - block_bits // 2)
+    counts = SiftedCounts(rest, tests, math.ceil(PLANNED_QBER * tests), leak_bits, halves)
     budget = SecurityBudget(terms.eps_sec, terms.eps_cor, verification_bits=hash_bits)
     key_bits = block_key_length(counts, budget, tolerance=None).bits
     return authentication_bits(1, 1) + hash_bits <= MOST_SHARE * key_bits

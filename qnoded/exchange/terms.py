@@ -18,6 +18,17 @@ BASES: Final = ("HV", "DA", "RL")
 PROTOCOL_VERSION: Final = 2
 """Of the wire and of the conversations; ends of different versions do not talk."""
 
+_ELSEWHERE: Final = {
+    "link": "the [links.NAME] table of each end is named after the peer's node.name, or both ends give one name as "
+    "link in its terms",
+    "simulation": "node.simulation",
+    "alice_detectors": "[receiver.channels] at alice, peer_detectors of the link at bob",
+    "bob_detectors": "[receiver.channels] at bob, peer_detectors of the link at alice",
+    "makes_keys": "whether there is a [keys] table",
+    "signed_exchange": "whether the link has a peer_identity",
+}
+"""Fields that do not stand in a link's own table of terms -> where they come from."""
+
 
 @dataclass(frozen=True, slots=True)
 class LinkTerms:
@@ -101,4 +112,4 @@ def compare(mine: LinkTerms, theirs: Mapping[str, Any]) -> None:
     names = [field.name for field in fields(LinkTerms)]
     for name in names + sorted(theirs.keys() - set(names)):
         if own.get(name) != theirs.get(name):
-            raise TermsMismatch(name, own.get(name), theirs.get(name))
+            raise TermsMismatch(name, own.get(name), theirs.get(name), _ELSEWHERE.get(name, ""))

@@ -46,6 +46,8 @@ REAPING_S: Final = 0.2
 LARGEST_MESSAGE: Final = 4096
 LEASE: Final = 0
 """Standard input."""
+SIGNALS: Final = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+"""Ask the guard to end."""
 SAFE: Final = "safe"
 NOT_SAFE: Final = "NOT CONFIRMED SAFE"
 """What a ledger says of an instrument."""
@@ -117,6 +119,9 @@ class Guard:
                     self._end(daemon, at_once=at_once)
                 finally:
                     confirmed = self._make_safe(why, time.monotonic())
+        # On its way out Python gives signals back their own effect: one that comes late would look like a killed guard.
+        for one in SIGNALS:
+            signal.signal(one, signal.SIG_IGN)
         return 0 if confirmed else EXIT_UNCONFIRMED
 
     def _started(self, address: str) -> subprocess.Popen[bytes]:
@@ -227,7 +232,7 @@ def _signals() -> socket.socket:
     near, far = socket.socketpair()
     near.setblocking(False)
     far.setblocking(False)
-    for one in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for one in SIGNALS:
         signal.signal(one, lambda *_: None)
     # The wakeup descriptor is a number: the object must live as long as the process does.
     signal.set_wakeup_fd(far.detach())

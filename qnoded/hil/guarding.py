@@ -77,10 +77,11 @@ class Process:
 class Watched:
     """A daemon with its guard; made by ``guarded``."""
 
-    def __init__(self, plan: Plan, guard: asyncio.subprocess.Process, log: Path) -> None:
+    def __init__(self, plan: Plan, guard: asyncio.subprocess.Process, log: Path, before: int) -> None:
         self.plan, self.log = plan, log
         self._guard = guard
-        self._before = len(read_ledger(plan.ledger))
+        self._before = before
+        """How many lines of earlier runs the ledger has."""
         self._daemon: Process | None = None
 
     @property
@@ -224,7 +225,7 @@ async def guarded(plan: Plan, command: Sequence[str], folder: Path) -> AsyncIter
     folder
         Gets the plan and the log of both.
     """
-    log = folder / "daemon.log"
+    log, before = folder / "daemon.log", len(read_ledger(plan.ledger))
     with log.open("ab") as out:
         guard = await asyncio.create_subprocess_exec(
             *_words(plan, command, folder),
@@ -234,7 +235,7 @@ async def guarded(plan: Plan, command: Sequence[str], folder: Path) -> AsyncIter
             # Not the terminal's: Ctrl-C is for the runner, which ends the guard in order.
             process_group=0,
         )
-    watched = Watched(plan, guard, log)
+    watched = Watched(plan, guard, log, before)
     try:
         await watched.started()
         yield watched

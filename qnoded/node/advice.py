@@ -26,7 +26,8 @@ MANY_BLOCKS: Final = 3
 _OF_LINK: Final = {
     "ABSENT": "the peer is not heard: is its daemon running, and can the two machines reach each other's link address?",
     "GREETING": "nothing to do: the two ends are agreeing on a session",
-    "MISMATCH": "make the named field equal in both ends' [links.*.terms] and restart the end that was changed",
+    "MISMATCH": "make the named field equal in both ends' files, in [links.*.terms] if no other place is named, and "
+    "restart the end that was changed",
     "REFUSED": "the keys do not fit: copy each end's .key file to the other end and name it as peer_key there",
     "ACQUIRING": "nothing to do: the peer's clock is being searched for, which takes some seconds of pairs",
     "SIFTING": "",
@@ -86,11 +87,12 @@ def link_advice(name: str, link: LinkStatus, *, mute: str = "", dark: bool = Fal
     if link.state == "SIFTING":
         return _about_sifting(link)
     if link.state == "GREETING" and link.since_s > LONG_GREETING_S:
-        return "the peer is heard but does not agree: look at qnodectl status there, and compare software versions"
-    if link.state == "ABSENT" and link.reason.startswith(GOODBYE):
         return (
-            f"nothing to do here: it was ended at {link.peer} for the reason given; qnodectl status there says more"
+            "the peer is heard but does not agree: do what the reason says, look at qnodectl status there, and compare "
+            "software versions"
         )
+    if link.state == "ABSENT" and link.reason.startswith(GOODBYE):
+        return f"nothing to do here: it was ended at {link.peer} for the reason given; qnodectl status there says more"
     if link.state == "ABSENT" and link.refused_keys:
         return (
             f"{link.refused_keys} connections had another key than peer_key: copy the peer's .key file to this machine"

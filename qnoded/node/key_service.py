@@ -153,6 +153,8 @@ async def _enrol(settings: NodeSettings, where: Path, store: KeyStore, name: str
     except ConfigError as error:
         if not lost:
             raise
+        if link.peer_identity is not None and not link.first_secret.exists():
+            return ""
         tell("error", f"link {name}", f"{DECLARED_LOST}; and no new first secret was given: {error}")
     else:
         tell("info", f"link {name}", f"enrolled with {link.first_secret}, which is deleted now")

@@ -182,10 +182,8 @@ class Link:
 
     def _demand_going(self, order: str) -> None:
         if self._standing.state is State.STOPPED:
-            problem = (
-                f"the link has stopped, and {order} does nothing to it: {self._standing.reason}; once you know why, "
-                "qnodectl enrol if it was halted or its key is used up, else restart the daemon"
-            )
+            remedy = "qnodectl enrol if it was halted or its key is used up, else a restart"
+            problem = f"the link has stopped, and {order} does nothing to it: {self._standing.reason}; now: {remedy}"
             raise UsageError(problem)
 
     async def enrol(self) -> None:

@@ -6,7 +6,8 @@ found right. So a block costs two seals of alice and one of bob, and a session i
 
 A session that makes no key costs none: the first seal is made when something is to be concluded for the first time.
 What was said before goes into the transcript as one SHA-256. Otherwise a link that breaks and mends would use up its
-key for authentication without making any, and anybody who can cut a cable can do that.
+key for authentication without making any, and anybody who can cut a cable can do that. (Between the first seals and the
+first commit he still can, at the price of the wait for a block: docs/keys.md.)
 """
 
 from __future__ import annotations

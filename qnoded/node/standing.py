@@ -65,11 +65,11 @@ class Standing:
 
     def _repeats(self, before: State, event: Event, reason: str) -> bool:
         """Tell whether it is one more session that ends as the last one did, and was told not long ago."""
-        if self.state not in (State.GREETING, State.ACQUIRING):
+        if self.state not in (State.ABSENT, State.GREETING, State.ACQUIRING):
             self._in_vain = None
-        if event is Event.SETTLED:
+        if event in (Event.HEARD, Event.SETTLED):
             return self._in_vain is not None
-        if event is not Event.SESSION_ENDED or before is not State.ACQUIRING:
+        if event not in (Event.SESSION_ENDED, Event.PEER_LOST) or before is not State.ACQUIRING:
             return False
         now_s = asyncio.get_running_loop().time()
         if self._in_vain is not None and self._in_vain[0] == reason and now_s < self._in_vain[1] + AGAIN_S:

@@ -131,7 +131,7 @@ class Tally:
     def rates(self, loop_s: float) -> Rates:
         """Return the rates of the last epochs that were sifted, this end's clicks since they are without a gap.
 
-        Where none is sifted any more, this end's clicks are those since then: dark epochs are never mixed with others.
+        Where none is sifted any more, this end's clicks are those since then, lest dark epochs are mixed with others.
         """
         recent = self._sifted(loop_s)
         alice_hz, bob_hz = (_mean_hz([one.clicks[side] for one in recent]) for side in range(len(SIDES)))

@@ -64,6 +64,15 @@ def test_plots_are_written(link: Path, tmp_path: Path) -> None:
     assert all(path.read_bytes().startswith(b"\x89PNG") for path in tmp_path.glob("*.png"))
 
 
+def test_one_recording_given_twice_is_refused(link: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "bob.npz").symlink_to(link / "alice.npz")
+    for second in (link / "alice.npz", tmp_path / "bob.npz"):
+        assert main(["analyze", str(link / "alice.npz"), str(second)]) == 2
+        assert (
+            "was given for both alice and bob; give a recording that holds both sides once" in capsys.readouterr().err
+        )
+
+
 def test_a_lone_recording_is_described(link: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     rng = np.random.default_rng(3)
     first = np.sort(rng.integers(0, 10**12, 5000))

@@ -204,6 +204,7 @@ def test_what_is_no_file_neither_hangs_nor_traces(
         ("[nod]\nname = 'a'\n", "nod: there is no such key (found {'name': 'a'}); did you mean node?"),
         ("colour = 3\n", "file: holds colour, which is no node, world, script or channel map"),
         ("", "file: holds nothing"),
+        ("[station]\nname = 'bench'\n", "it looks like a rig of instruments: qnoded hil check FILE"),
         ("[node\n", "TOML:"),
         ("[" * 100_000, "TOML: "),
         ("a = " + "[" * 50_000, "nested too deeply to be settings"),

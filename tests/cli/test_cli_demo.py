@@ -21,7 +21,7 @@ DEMO = [sys.executable, "-m", "qnoded", "demo"]
 def test_two_daemons_hold_the_same_keys_and_the_world_agrees(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
-    assert main(["demo", "--seconds", "50", "--json", "--plot", str(tmp_path)]) == 0
+    assert main(["demo", "--seconds", "60", "--json", "--plot", str(tmp_path)]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["equal"]
     assert document["agrees"], document["checks"]

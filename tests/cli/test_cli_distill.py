@@ -172,6 +172,9 @@ def test_words_that_cannot_be_used(tmp_path: Path, capsys: pytest.CaptureFixture
         assert main(["distill", str(alice), str(bob), *words]) == 2
         assert said in capsys.readouterr().err
     assert main(["distill", str(tmp_path / "nothing"), str(bob)]) == 2
+    capsys.readouterr()
+    assert main(["distill", str(alice), str(alice)]) == 2
+    assert "alice.txt was given for both alice and bob; give what alice and what bob" in capsys.readouterr().err
     assert main(["distill", str(tmp_path), str(bob)]) == 2
     (tmp_path / "a.npy").write_bytes(b"\x93NUMPY broken")
     assert main(["distill", str(tmp_path / "a.npy"), str(bob), "--bits", "1000"]) == 2

@@ -52,6 +52,7 @@ def test_it_makes_a_serial_port(tmp_path: Path) -> None:
         (["elliptec-ell15", "--tcp", "127.0.0.1:0"], "did you mean elliptec-ell14?"),
         (["elliptec-ell14", "--tcp", "127.0.0.1"], "is no address"),
         (["elliptec-ell14", "--tcp", "192.0.2.1:5"], "cannot listen there"),
+        (["elliptec-ell14", "--pty", "/nowhere/pty"], "qnoded emulate: /nowhere/pty: No such file or directory; check"),
         (["elliptec-ell14", "--tcp", "127.0.0.1:0", "--fault", "quux@1"], "fault 'quux@1' is unknown; write KIND@"),
         (["elliptec-ell14", "--tcp", "127.0.0.1:0", "--pace", "0"], "--pace 0 is not possible"),
         (["elliptec-ell14", "--tcp", "127.0.0.1:0", "--node", "bob"], "takes both --world and --node"),

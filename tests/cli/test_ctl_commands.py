@@ -129,7 +129,7 @@ def test_links_and_devices_say_no_by_their_exit_code(daemon: Served, capsys: pyt
 def test_keys_are_shown_and_say_when_they_run_low(daemon: Served, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, _ = output(capsys, "keys")
     assert code == 0
-    assert out.startswith("link bob   412 of 256 bits")
+    assert out.startswith("link bob   412 keys of 256 bits")
     assert json.loads(output(capsys, "keys", "--json")[1])["keys"]["bob"]["discarded"] == {"QBER_LIMIT": 1}
     bob = daemon.status.links["bob"]
     assert bob.keys is not None

@@ -32,7 +32,7 @@ link bob   SIFTING for 12 min as alice, session 3f2a9c01
   QBER %   HV 1.32 (1.21..1.44)  DA 1.80 (1.67..1.94)  total 1.56 (1.47..1.65)
   CHSH     S = 2.712 +- 0.021, epoch 1234, 34 sigma above 2
   sifted   1,498,225 bits, 1,330 epochs, 14 blocks, 16.83 bit sent per click
-  keys     412 of 256 bits  380 for the peer's
+  keys     412 keys of 256 bits  380 for the peer's
            702,114 secret bits from 14 blocks  QBER_LIMIT 1
            authentication 4,096/4,088 bytes
   discards NO_LOCK 4, SETTLING 8
@@ -55,6 +55,12 @@ def test_sifted_bits_that_went_into_no_block_are_listed() -> None:
     link = replace(status.links["bob"], withdrawn={"PEER_LOST": 3, "LATE": 0}, withdrawn_bits=3_412)
     lines = page(replace(status, links={"bob": link}))
     assert "  unused   3,412 sifted bits of epochs that went into no block: PEER_LOST 3" in lines
+
+
+def test_a_number_stays_with_its_unit_where_the_first_line_ends() -> None:
+    status = well()
+    first, second, *_ = page(replace(status, node=replace(status.node, loop_lag_s=15.557, uptime_s=90_000.0)))
+    assert (first.endswith(" |"), second) == (True, "loop lag 15557 ms")
 
 
 def test_a_machine_in_trouble_is_named_at_the_top() -> None:

@@ -28,7 +28,7 @@ WIRES = ("--tcp", "--pty")
 def test_two_daemons_of_real_drivers_hold_the_same_keys_and_the_world_agrees(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert main(["demo", "--seam", "bytes", "--seconds", "50", "--seed", "1", "--json"]) == 0
+    assert main(["demo", "--seam", "bytes", "--seconds", "55", "--seed", "1", "--json"]) == 0
     document = json.loads(capsys.readouterr().out)
     assert document["equal"]
     assert document["agrees"], document["checks"]

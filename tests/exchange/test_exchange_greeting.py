@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from qnoded.errors import LocalProtocolError, RemoteProtocolError, TermsMismatch
 from qnoded.exchange.greeting import Heard, Introduction, Session, hear, restarted
 from qnoded.exchange.lifecycle import TABLE, Event, Lifecycle, State, diagram
 from qnoded.exchange.live_messages import NOBODY, Greeting
-from qnoded.exchange.terms import LinkTerms
+from qnoded.exchange.terms import LinkTerms, compare
 
 
 def introduced(role: str, nonce: int = 1, terms: LinkTerms = TERMS, rate_hz: float = 1e5) -> Introduction:
@@ -103,6 +104,15 @@ def test_a_mismatch_names_the_field(name: str) -> None:
     }
     with pytest.raises(TermsMismatch, match=f"differ in {name}"):
         hear(ALICE, introduced("bob", 2, replace(TERMS, **{name: other[name]})).greeting())
+
+
+def test_terms_that_stand_elsewhere_in_the_files_are_named_with_their_place() -> None:
+    with pytest.raises(TermsMismatch, match=r"differ in link \(the \[links\.NAME\] table of each end is named after"):
+        compare(TERMS, json.loads(replace(TERMS, link="alicia-bob").text()))
+    with pytest.raises(TermsMismatch, match=r"differ in simulation \(node\.simulation\): "):
+        compare(TERMS, json.loads(replace(TERMS, simulation=not TERMS.simulation).text()))
+    with pytest.raises(TermsMismatch, match="differ in window_ps: "):
+        compare(TERMS, json.loads(replace(TERMS, window_ps=7).text()))
 
 
 def changed(**fields: object) -> Greeting:

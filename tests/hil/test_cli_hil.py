@@ -124,16 +124,36 @@ def test_a_rig_file_with_a_mistake(tmp_path: Path, capsys: pytest.CaptureFixture
     assert "station.name: is missing" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["run", "none.toml"], "none.toml: file: No such file"),
+        (["run", "rig.toml", "--backend", "replay"], "--recordings is missing; give the folder"),
+        (["run", "rig.toml", "--backend", "replay", "--recordings", "none"], "--recordings none is no folder; give"),
+        (["acknowledge", "rig.toml", "none"], f"the rig has no device 'none'; it has {DRIVER}"),
+    ],
+)
+def test_what_would_fail_everywhere_alike_is_told_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], words: list[str], said: str
+) -> None:
+    written(tmp_path, table(DRIVER))
+    assert main(["hil", *words]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("qnoded hil: ")
+    assert said in line
+
+
 @pytest.mark.slow
 def test_the_real_bench_needs_a_level_and_a_person(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     async def scenario() -> None:
         async with bench(tmp_path) as (file, laser):
             words = (str(file), "--backend", "real", "--only", "test_limit or SIGKILL")
-            code, said = await run(*words, folder=tmp_path)
+            (code, said), (_, said_at_level) = await asyncio.gather(
+                run(*words, folder=tmp_path), run(*words, "--level", "3", "--report", "out/level", folder=tmp_path)
+            )
             assert code == 0, said
             assert "needs hazard level 3, this run may go to 1" in said
-            code, said = await run(*words, "--level", "3", folder=tmp_path)
-            assert "needs a person at the bench: qnoded hil arm" in said
+            assert "needs a person at the bench: qnoded hil arm" in said_at_level
             assert await hil("arm", str(file), "--level", "3", said="another-bench\n") == 2
             assert "nothing is armed" in capsys.readouterr().err
             assert await hil("arm", str(file), "--level", "3", said="test-bench\n") == 0
@@ -192,15 +212,16 @@ def test_another_serial_number_is_found_out(tmp_path: Path) -> None:
                 "--report",
                 "out/hil",
             )
-            code, said = await run(*words, folder=tmp_path)
-            assert code == 1
+            none = (str(file), "--only", "nothing_of_that_name", "--report", "out/none")
+            (code, said), (code_of_none, _) = await asyncio.gather(
+                run(*words, folder=tmp_path), run(*none, folder=tmp_path)
+            )
+            assert (code, code_of_none) == (1, 1)
             assert {name: one["verdict"] for name, one in results(tmp_path).items()} == {
                 f"test_identity[{DRIVER}]": "failed",
                 f"test_session[{DRIVER}]": "failed",
             }
             assert f"serial is {SERIAL}, the rig file says DLC_PRO_99999" in said
-            code, said = await run(str(file), "--only", "nothing_of_that_name", folder=tmp_path)
-            assert code == 1
 
     asyncio.run(scenario())
 
@@ -250,9 +271,6 @@ def test_what_was_recorded_passes_on_replay(tmp_path: Path) -> None:
             f"test_session[{DRIVER}]": "passed",
             f"test_limit[{DRIVER}]": "skipped",
         }
-        code, said = await run(str(file), "--backend", "replay", "--only", "test_session", folder=tmp_path)
-        assert code == 1
-        assert "needs --recordings DIR" in said
 
     asyncio.run(scenario())
 

@@ -182,6 +182,17 @@ def test_an_error_in_the_guard_ends_the_daemon_and_is_told(before: str, why: str
     asyncio.run(scenario())
 
 
+def test_a_signal_at_the_very_end_is_no_death_of_the_guard(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        # Sent while the interpreter takes itself apart, after all that Python code could still catch.
+        late = "import os\nclass Last:\n    def __del__(self, kill=os.kill, pid=os.getpid()): kill(pid, 15)\n"
+        late += "guard.last = Last()"
+        watching = await guard_of(tmp_path, ["true"], late, stdin=asyncio.subprocess.PIPE)
+        assert await asyncio.wait_for(watching.wait(), WITHIN_S) == 0
+
+    asyncio.run(scenario())
+
+
 def test_a_daemon_that_ends_by_a_signal_without_a_name(tmp_path: Path) -> None:
     async def scenario() -> None:
         async with lit(tmp_path, f"import os; os.kill(os.getpid(), {NAMELESS})") as (_, watched):

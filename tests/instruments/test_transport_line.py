@@ -145,10 +145,13 @@ def test_an_instrument_that_does_not_find_back_is_lost_until_it_is_opened() -> N
         counter.spoil = lambda answer: b""
         with pytest.raises(InstrumentUnavailable, match="connection is lost: it does not answer"):
             await number(line)
-        with pytest.raises(InstrumentUnavailable, match="not connected; connect first"):
+        with pytest.raises(InstrumentUnavailable, match="lost: it does not answer; check its power and its cable"):
             await number(line)
         await line.open()
         assert await number(line) == 2
+        line.close()
+        with pytest.raises(InstrumentUnavailable, match="not connected; connect first"):
+            await number(line)
 
     run(scenario)
 

@@ -142,11 +142,12 @@ async def making_keys(
             ):
                 for side, end in zip(SIDES, (alice, bob), strict=True):
                     link.sides[side] = Side(end, reports[side])
-                # A first session may have ended already, where who answers is not who is pinned.
+                # A first session may have ended already: who answers is not who is pinned, or has another ledger.
                 await link.until(
                     lambda: (
                         (link.sessions() != {None} and len(link.sessions()) == 1)
                         or any(side.end.state == "STOPPED" for side in link.sides.values())
+                        or all(one.withheld(LINK) for one in store.values())
                     )
                 )
                 yield link

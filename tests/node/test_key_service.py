@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import tomllib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,6 +16,7 @@ import pytest
 from qnoded.cli.ctl import main
 from qnoded.errors import ConfigError, KeyStoreBroken, UsageError
 from qnoded.node.delivery import demo_pki
+from qnoded.node.distillation import KeyMaking
 from qnoded.node.key_service import TIDY_S, KeyService, _keep_tidy, key_service
 from qnoded.node.keys.secret_files import SEALING_KEY_BYTES, new_secret
 from qnoded.node.notify import Notifier
@@ -76,25 +77,44 @@ def test_a_link_is_enrolled_once_and_its_secret_is_deleted(tmp_path: Path) -> No
     asyncio.run(run())
 
 
-def test_a_halted_link_waits_for_a_new_secret(tmp_path: Path) -> None:
-    async def run() -> None:
-        settings = alice(tmp_path)
-        async with served(settings) as (keys, _):
-            assert keys is not None
-            making = keys.making("bob", Watchdog(Notifier({})))
-            await asyncio.wrap_future(making.store.halt("alice-bob", "a seal was wrong"))
-        async with served(settings) as (_, told):
-            assert [(level, "no new first secret" in text) for level, source, text in told if source == "link bob"] == [
-                ("error", True)
-            ]
-        secret = tmp_path / "out" / "keys" / "alice-bob.secret"
-        new_secret(secret, 2000)
-        async with served(settings) as (keys, _):
+@pytest.mark.parametrize("halted", [False, True])
+def test_a_ledger_that_its_operator_gave_up_makes_room_for_a_new_secret_and_no_other(
+    tmp_path: Path, halted: bool
+) -> None:
+    """Before that, a new file is not taken, and each start says so and what to do."""
+    secret = tmp_path / "out" / "keys" / "alice-bob.secret"
+
+    async def start(act: Callable[[KeyMaking], Future[None] | None]) -> tuple[KeyMaking, list[tuple[Level, str]]]:
+        async with served(alice(tmp_path)) as (keys, told):
             assert keys is not None
             making = keys.making("bob", Watchdog(Notifier({})))
             await making.look()
-            assert making.levels is not None
-            assert making.levels.halted is None
+            if (done := act(making)) is not None:
+                await asyncio.wrap_future(done)
+            return making, [(level, text) for level, source, text in told if source == "link bob"]
+
+    async def run() -> None:
+        halt = "a seal was wrong"
+        await start(lambda making: making.store.halt("alice-bob", halt) if halted else None)
+        making, told = await start(lambda _: None)
+        assert (making.halted, told) == (halt if halted else "", [])
+        new_secret(secret, 2000)
+        making, ((level, text),) = await start(lambda making: making.store.declare_lost("alice-bob"))
+        assert making.halted == (halt if halted else "")
+        assert level == "warning"
+        assert "was not taken" in text
+        assert (halt in text) is halted
+        assert "qnodectl enrol bob, then a restart" in text
+        making, ((level, text),) = await start(lambda _: None)
+        assert "enrolled with" in text
+        assert making.halted == making.store.withheld("alice-bob") == ""
+        assert making.levels is not None
+        assert making.levels.halted is None
+        assert not secret.exists()
+        await start(lambda making: making.store.declare_lost("alice-bob"))
+        making, ((level, text),) = await start(lambda _: None)
+        assert (making.halted, level) == ("", "error")
+        assert "no new first secret was given" in text
 
     asyncio.run(run())
 
@@ -122,7 +142,7 @@ def test_a_secret_that_was_used_and_cannot_be_deleted_is_an_error_at_each_start(
         assert not secret.exists()
         new_secret(secret, 2000)
         async with served(settings) as (_, told):
-            assert not [text for _, source, text in told if source == "link bob"]
+            assert ["was not taken" in text for _, source, text in told if source == "link bob"] == [True]
         assert secret.exists()
 
     asyncio.run(run())

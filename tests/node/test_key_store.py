@@ -266,6 +266,7 @@ def test_another_kek_and_a_second_process_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="did not write the store"):
         KeyStore(tmp_path / "alice.sqlite", Secret(bytes(32)))
     (tmp_path / "text").write_text("no database, but long enough to be looked at by whoever opens it" * 20)
+    (tmp_path / "text").chmod(0o600)
     with pytest.raises(ConfigError, match="not a database"):
         KeyStore(tmp_path / "text", Secret(KEK))
     assert (tmp_path / "alice.sqlite").stat().st_mode & 0o777 == 0o600

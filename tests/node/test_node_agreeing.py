@@ -11,7 +11,6 @@ import pytest
 from blocks_made import KEYS_TERMS, LINK, Link, making_keys
 from keys_made import BACK, PAIR, ends
 
-from qnoded.errors import UsageError
 from qnoded.exchange import wire
 from qnoded.exchange.agreeing import LedgerShown, LedgerState
 from qnoded.exchange.bootstrapping import Done, Finish, Hello, Identity, Kept, Reply, Signers
@@ -140,7 +139,9 @@ def test_a_ledger_in_use_stays_until_both_operators_give_it_up(tmp_path: Path) -
                 )
             assert [one.name for one in await shown(link)] == [one.name for one in before]
             assert link.stores is not None
-            assert link.stores.bob.stock(LINK).own_keys
+            bob_keeps = link.stores.bob._contents.links[LINK].stock
+            assert bob_keeps["bob"]
+            assert link.stores.bob.stock(LINK).own_keys == 0
             old = ledgers(link)
             await bob.link.enrol()
             await alice.link.enrol()
@@ -186,15 +187,6 @@ def test_a_stranger_s_signature_stops_the_link_and_both_ends_say_why(tmp_path: P
             for end in ends_of_link:
                 assert any(level == "error" and "pinned identity" in text for level, text in end.told)
             assert [one.state for one in await shown(link)] == [LedgerState.NONE] * 2
-
-    asyncio.run(run())
-
-
-def test_without_identities_a_ledger_is_not_declared_lost(tmp_path: Path) -> None:
-    async def run() -> None:
-        async with making_keys(tmp_path) as link:
-            with pytest.raises(UsageError, match="first_secret"):
-                await link.sides["alice"].end.link.enrol()
 
     asyncio.run(run())
 

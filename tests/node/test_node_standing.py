@@ -46,6 +46,26 @@ def test_sessions_that_end_for_one_reason_are_told_once_and_again_each_hour(tmp_
     assert again == [f"error GREETING: {DIFFER}"] * 3
 
 
+def test_a_peer_that_leaves_each_session_for_one_reason_is_told_once_an_hour(tmp_path: Path) -> None:
+    """As one does whose disk is full: it greets again every few seconds."""
+
+    async def full(standing: Standing) -> None:
+        for number in range(100):
+            standing.enter(Event.SETTLED, f"session {number}")
+            standing.enter(Event.PEER_LOST, "the peer said goodbye: its disk is full")
+            assert standing.state is State.ABSENT
+            await asyncio.sleep(10.0)
+            standing.enter(Event.HEARD, "")
+        standing.enter(Event.SETTLED, "session 100")
+        standing.enter(Event.LOCKED, "")
+
+    assert told(tmp_path, full) == [
+        "info ACQUIRING: session 0",
+        "info ABSENT: the peer said goodbye: its disk is full",
+        f"info SIFTING: {State.SIFTING.value}",
+    ]
+
+
 def test_another_reason_is_told_and_so_is_all_that_comes_after_a_lock(tmp_path: Path) -> None:
     async def mended(standing: Standing) -> None:
         await in_vain(standing, DIFFER, 2 * CYCLE_S)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import errno
 import json
 import os
 from datetime import UTC, datetime, timedelta
@@ -16,8 +18,9 @@ from qnoded.exchange.happenings import Detected
 from qnoded.exchange.reports import EpochSifted, Reason
 from qnoded.node.disk import Disk
 from qnoded.node.pool import Pool
-from qnoded.node.story import MOST_ENTRIES, MOST_FILES, Story, outline
+from qnoded.node.story import AGAIN_S, MOST_ENTRIES, MOST_FILES, Story, outline
 from qnoded.node.story_file import LARGEST_BYTES, find_story, read_story
+from qnoded.node.tasks import background
 from qnoded.records import DetectionEpoch, SiftedEpoch
 from qnoded.secret import Secret
 from qnoded.testing import virtual_time
@@ -49,6 +52,33 @@ def test_words_and_numbers_are_kept() -> None:
     assert outline(np.int64(5)) == 5
     assert outline(np.float64("nan")) is None
     assert len(outline("x" * 10_000)) < 1000
+
+
+def test_a_story_that_could_not_be_written_is_written_a_minute_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that the trouble with the disk, which stands in the status, ends with its cause."""
+
+    def refuse(_path: Path, _text: str) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    async def run() -> None:
+        pool, told = Pool(1), []
+        disk = Disk(pool, lambda level, text: told.append((level, text)))
+        story = Story(tmp_path / "bob", asyncio.get_running_loop().time, disk)
+        async with background(story.run()):
+            with monkeypatch.context() as full:
+                full.setattr("qnoded.node.story.replace_file", refuse)
+                story.fault("a test")
+                await asyncio.sleep(AGAIN_S - 1.0)
+                assert len(disk.troubles) == 1
+            await asyncio.sleep(2.0)
+            assert disk.troubles == ()
+        assert [level for level, _ in told] == ["warning", "info"]
+        assert len(list((tmp_path / "bob").iterdir())) == 1
+        pool.close()
+
+    virtual_time.run(run())
 
 
 def test_entries_and_files_are_bounded_and_the_heading_says_where_it_begins(tmp_path: Path) -> None:

@@ -81,6 +81,9 @@ def test_every_state_of_an_instrument_that_does_not_heal_has_its_line(state: Ins
         (replace(SIFTING, state="RELOCKING", peer_light="DARK", rates=Rates(1.0, 1.0)), "the laser of bob is dark"),
         (replace(SIFTING, state="RELOCKING", peer_light="EMITTING"), "nothing to do"),
         (replace(SIFTING, qber={"total": Share(0.14, 0.12, 0.16)}), "QBER 14.0% is above 11%, no key"),
+        (replace(SIFTING, keys=replace(KEYS, to_do="the key store cannot be written")), "the key store cannot"),
+        (replace(SIFTING, state="GREETING", keys=replace(KEYS, to_do="no key is handed out")), "no key is handed out"),
+        (replace(SIFTING, state="STOPPED", keys=replace(KEYS, to_do="no key is handed out")), "qnodectl enrol bob"),
         (replace(SIFTING, sifted_age_s=6.1), "no epoch was sifted for 6 s"),
         (replace(SIFTING, keys=KEYS), "key to authenticate with runs dry"),
         (replace(SIFTING, keys=replace(KEYS, authentication_low=False)), "no block gives a key"),
@@ -122,6 +125,15 @@ def test_a_search_without_light_of_this_node_is_told_so() -> None:
     dark = InstrumentStatus("sim-laser", "READY", reading={"emitting": False}, problem="dark: switched off")
     status = NodeStatus(NODE, {"laser": dark}, {"bob": replace(SIFTING, state="ACQUIRING")})
     assert advice.advised(status).links["bob"].advice.startswith("this node's laser is dark")
+
+
+def test_whose_laser_is_dark_may_come_back_by_itself_and_only_the_laser_s_own_line_knows() -> None:
+    light = {"reading": {"emitting": False}, "problem": "dark: not on time; light comes back once the node is well"}
+    own = NodeStatus(NODE, {"laser": InstrumentStatus("sim-laser", "READY", **light)}, {"bob": SIFTING})
+    for link in (replace(SIFTING, state="RELOCKING"), replace(SIFTING, state="RELOCKING", peer_light="DARK")):
+        line = advice.advised(replace(own, links={"bob": link})).links["bob"].advice
+        assert "light on" not in line
+        assert "qnodectl devices" in line
 
 
 def test_a_tagger_that_is_away_is_named_before_anything_else() -> None:

@@ -249,7 +249,7 @@ def test_unplugged_tagger_is_gone_until_its_cable_is_back() -> None:
             assert asyncio.get_running_loop().time() == pytest.approx(0.55, abs=0.06)
             with pytest.raises(InstrumentUnavailable):
                 await tagger.connect()
-            with pytest.raises(InstrumentUnavailable, match="connect first"):
+            with pytest.raises(InstrumentUnavailable, match="connection is lost: the world has gone; is the world"):
                 await tagger.read()
             await asyncio.sleep(2.1)
             await tagger.connect()

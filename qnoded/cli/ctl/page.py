@@ -54,7 +54,8 @@ def head(status: NodeStatus, columns: int = COLUMNS) -> list[str]:
         parts.append("SIMULATION, no real key")
     parts.append(f"loop lag {1000.0 * node.loop_lag_s:.0f} ms")
     troubles = [line for trouble in node.troubles for line in _wrapped("TROUBLE", trouble, columns)]
-    return [*_wrapped("", " | ".join(parts), columns), *troubles, "-" * columns]
+    whole = (part.replace(" ", TIE) for part in parts)
+    return [*_wrapped("", " | ".join(whole), columns), *troubles, "-" * columns]
 
 
 def links(status: NodeStatus, columns: int = COLUMNS) -> list[str]:
@@ -175,7 +176,7 @@ def _keys(keys: KeysStatus | None) -> str:
     if keys is None:
         return ""
     words = [
-        f"{keys.available:,} of {keys.key_bits} bits" + (" (few)" if keys.low else ""),
+        f"{keys.available:,} keys of {keys.key_bits} bits" + (" (few)" if keys.low else ""),
         f"{keys.waiting:,} for the peer's",
         f"{keys.secret_bits:,} secret bits from {keys.blocks_distilled:,} blocks",
     ]

@@ -127,6 +127,8 @@ class Line(Generic[M]):
         self._make_decoder, self._find_step, self._overheard = decoder, find_step, overheard
         self._parting = parting
         self._connection: _Connection[M] | None = None
+        self._why = ""
+        """Why there is no connection any more; empty before the first, and while there is one."""
         self._latest: ByteStream | None = None
         """Of the present or the last connection."""
         self._turns = Turns()
@@ -153,6 +155,7 @@ class Line(Generic[M]):
             problem = f"{self} cannot be opened: {why}; check its power, its cable and the address"
             raise InstrumentUnavailable(problem) from None
         connection = self._connection = _Connection(stream, self._make_decoder())
+        self._why = ""
         await asyncio.sleep(settle_s)
         try:
             stream.drain()
@@ -196,8 +199,8 @@ class Line(Generic[M]):
         async with self._turns.turn(lane):
             connection = self._connection
             if connection is None:
-                problem = f"{self}: not connected; connect first"
-                raise InstrumentUnavailable(problem)
+                # Whoever asks next is told why as well: it may be the only one that is heard.
+                raise InstrumentUnavailable(self._why or f"{self}: not connected; connect first")
             try:
                 if first:
                     connection.stream.write(first)
@@ -247,7 +250,8 @@ class Line(Generic[M]):
         connection.stream.close()
         if self._connection is connection:
             self._connection = None
-        return InstrumentUnavailable(f"{self}: the connection is lost: {why}; connect again")
+        self._why = f"{self}: the connection is lost: {why}; check its power and its cable"
+        return InstrumentUnavailable(self._why)
 
 
 async def confirmed(look: Callable[[], Awaitable[T]], agree: Callable[[T, T], bool], what: str) -> T:

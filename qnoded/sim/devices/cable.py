@@ -51,6 +51,8 @@ class Cable:
         self._settings, self._device = settings, device
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._turn = asyncio.Lock()
+        self._why = ""
+        """Why there is no connection any more; empty before the first, and while there is one."""
 
     @property
     def connected(self) -> bool:
@@ -69,7 +71,7 @@ class Cable:
         address = read_address(self._settings.address)
         try:
             async with asyncio.timeout(ANSWER_S):
-                self._streams = await address.connect()
+                self._streams, self._why = await address.connect(), ""
         except (OSError, TimeoutError) as error:
             problem = f"{self}: nobody answers: {error or 'no answer in time'}; is the world running (qnoded world)?"
             raise InstrumentUnavailable(problem) from None
@@ -94,9 +96,8 @@ class Cable:
             async with asyncio.timeout(ANSWER_S), self._turn:
                 answer, body = await self._exchange(question, largest_body)
         except TimeoutError:
-            self.close()
-            problem = f"{self}: no answer within {ANSWER_S:g} s; connect again"
-            raise InstrumentUnavailable(problem) from None
+            why = f"no answer within {ANSWER_S:g} s"
+            raise self._lost(why) from None
         if "error" in answer:
             if answer.get("fault") == "usage":
                 raise UsageError(str(answer["error"]))
@@ -106,8 +107,8 @@ class Cable:
 
     async def _exchange(self, question: dict[str, Any], largest_body: int) -> tuple[dict[str, Any], bytes]:
         if self._streams is None:
-            problem = f"{self}: not connected; connect first"
-            raise InstrumentUnavailable(problem)
+            # Whoever asks next is told why as well: it may be the only one that is heard.
+            raise InstrumentUnavailable(self._why or f"{self}: not connected; connect first")
         reader, writer = self._streams
         answered = False
         try:
@@ -116,16 +117,21 @@ class Cable:
             answer = await read_frame(reader, largest_body)
             answered = True
         except (OSError, EOFError):
-            problem = f"{self}: the connection is lost; connect again"
-            raise InstrumentUnavailable(problem) from None
+            why = "the world has gone"
+            raise self._lost(why) from None
         except RemoteProtocolError as error:
-            problem = f"{self}: {error}"
+            self._why = problem = f"{self}: {error}"
             raise InstrumentGarbled(problem) from None
         finally:
             if not answered:
                 # An answer that is still to come would be taken for that of the next question.
                 self.close()
         return answer
+
+    def _lost(self, why: str) -> InstrumentUnavailable:
+        self.close()
+        self._why = f"{self}: the connection is lost: {why}; is the world running (qnoded world)?"
+        return InstrumentUnavailable(self._why)
 
     def close(self) -> None:
         """Hang up; may be called at any time."""
