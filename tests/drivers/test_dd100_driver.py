@@ -73,7 +73,7 @@ def test_a_way_home_that_takes_long_is_told_and_waited_for_by_connecting_again(t
         async with attenuator(tmp_path / "port", device, SLOW_PACE) as (driver, _):
             with pytest.raises(InstrumentFault, match="begun to look for its home position; that takes up to 40 s"):
                 await driver.configure()
-            with pytest.raises(InstrumentUnavailable, match="connect first"):
+            with pytest.raises(InstrumentUnavailable, match="the connection is lost"):
                 await driver.read()
             for _ in range(4):
                 try:
@@ -98,7 +98,7 @@ def test_on_a_long_way_nothing_is_claimed_and_a_stop_goes_out_all_the_same(tmp_p
             await driver.make_safe()
             assert "A55.00" in device._queued
             # It hears nothing else, so it has to be connected anew.
-            with pytest.raises(InstrumentUnavailable, match="connect first"):
+            with pytest.raises(InstrumentUnavailable, match="the connection is lost"):
                 await driver.read()
 
     asyncio.run(run())

@@ -42,7 +42,7 @@ def test_a_port_that_goes_and_comes_back_under_another_name(tmp_path: Path) -> N
             emulation.script(Fault(FaultKind.VANISHED, 0))
             with pytest.raises(InstrumentUnavailable):
                 await paddles.read()
-            with pytest.raises(InstrumentUnavailable, match="connect first"):
+            with pytest.raises(InstrumentUnavailable, match="the connection is lost: the port has gone"):
                 await paddles.read()
             await paddles.close()
             await asyncio.sleep(AWAY_S * 1.5)

@@ -197,6 +197,8 @@ def test_no_session_begins_while_a_store_is_full_and_both_ends_say_so(
             keys = bob.link._keys
             assert keys is not None
             keys.disk = Disk(pool, lambda level, text: troubles.append((level, text)))
+            link.close(0)
+            await link.until(lambda: all(0 in side.made() for side in link.sides.values()))
             monkeypatch.setattr(upkeep, "ROOM_BYTES", 1 << 21)
             await asyncio.wrap_future(limit(link.stores.bob, 1))
             bob.link.axis_began()

@@ -75,7 +75,12 @@ class Cable:
         except (OSError, TimeoutError) as error:
             problem = f"{self}: nobody answers: {error or 'no answer in time'}; is the world running (qnoded world)?"
             raise InstrumentUnavailable(problem) from None
-        answer, _ = await self.ask({"world": VERSION, "node": self._settings.node, "device": self._device})
+        try:
+            answer, _ = await self.ask({"world": VERSION, "node": self._settings.node, "device": self._device})
+        except (InstrumentFault, UsageError):
+            # The world has answered, and has no such instrument: there is nothing to be connected to.
+            self.close()
+            raise
         return answer
 
     async def ask(self, question: dict[str, Any], largest_body: int = 0) -> tuple[dict[str, Any], bytes]:
