@@ -11,12 +11,9 @@ from qnoded.errors import ConfigError
 
 LARGEST_FILE_BYTES: Final = 1 << 20
 """What is larger was not written by hand."""
-LONGEST_LINE: Final = 60
-"""Characters of a line that a message repeats."""
-
-_A_SETTING: Final = re.compile(r"\[+[\w. \"'-]*\]*|[\w.\"'-]{1,40}\s*=\s*[^=\s].*")
-"""Lines that a message may repeat. Who gives the wrong file may give a key, whose text must not reach a log; base64 has
-nothing behind its ``=``."""
+_A_SETTING: Final = re.compile(r"(\[+[\w. \"'-]{1,60}\]*|[\w.\"'-]{1,40})\s*(=\s*[^=\s].*)?")
+"""What a message may repeat of a line: never what stands behind the ``=``. Who gives the wrong file may give one with a
+key in it, whose text must not reach a log; base64 has nothing behind its ``=``."""
 _AT_LINE: Final = re.compile(r"at line (\d+)")
 
 
@@ -58,6 +55,8 @@ def _line(problem: str, content: bytes) -> str:
     if at is None or int(at[1]) > len(lines):
         return ""
     line = lines[int(at[1]) - 1].strip()
-    if not _A_SETTING.fullmatch(line):
+    setting = _A_SETTING.fullmatch(line)
+    if setting is None or not (setting[2] or line.startswith("[")):
         return "; a line of settings is KEY = VALUE or [TABLE]"
-    return f": {line[:LONGEST_LINE]!r}; texts stand in quotes, numbers do not"
+    where = f"the value of {setting[1]}" if setting[2] else setting[1]
+    return f": {where}; texts stand in quotes, numbers do not"

@@ -147,8 +147,9 @@ def _demand_no_older_copy(mine: LedgerShown, theirs: LedgerShown) -> None:
     for where, sent, heard in (("here", mine.sent, theirs.heard), ("at the peer", theirs.sent, mine.heard)):
         if heard > sent:
             remedy = (
-                f"the key store {where} is an older copy: it sealed with {sent} bytes of key, {heard} were heard; "
-                "its key must not be used again, so begin the link anew (docs/keys.md)"
+                f"the key store {where} is an older copy, or somebody has changed what was said on the line: it sealed "
+                f"with {sent} bytes of key, {heard} were heard; if a copy was put back there, its key must not be used "
+                "again, so begin the link anew (docs/keys.md); otherwise the next session tells"
             )
             raise LedgersDiffer(mine.state.value, theirs.state.value, remedy)
 

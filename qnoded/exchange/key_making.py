@@ -122,7 +122,7 @@ def without_key(
 def disclosed_bits(message: Message) -> int:
     """Return how many parities or bits of a block a message of reconciliation discloses; 0 for any other.
 
-    Parities that coins of alice's mask (LDPC codes) are counted with the others: more than what is told, never less.
+    Parities of LDPC codes that alice masks with coins are counted with the others: more than what is told, never less.
     """
     if isinstance(message, Parities):
         return message.parities.count

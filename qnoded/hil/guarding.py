@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
-from qnoded.errors import InstrumentUnavailable
+from qnoded.errors import InstrumentUnavailable, UsageError
 from qnoded.hil.guard import STOPPING_S, Plan, note_safed
 from qnoded.hil.safing import make_all_safe
 
@@ -160,12 +160,22 @@ def stand_in(plan: Plan, daemon: Process | None) -> None:
 
 
 def read_ledger(ledger: Path) -> list[dict[str, Any]]:
-    """Return the lines of a ledger that are complete."""
+    """Return the lines of a ledger that are complete.
+
+    Raises
+    ------
+    UsageError
+        If the file holds something else.
+    """
     try:
         text = ledger.read_text(encoding="utf-8")
     except FileNotFoundError:
         return []
-    return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    try:
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line.endswith("\n")]
+    except ValueError:
+        problem = f"{ledger} holds something else than a safe-state ledger; give another path"
+        raise UsageError(problem) from None
 
 
 def _noted(ledger: Path, before: int, what: str) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ import inspect
 import threading
 from collections.abc import AsyncIterator, Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, fields, is_dataclass
 from functools import wraps
@@ -90,9 +90,12 @@ class Twin:
         return outcome
 
     def _tell(self, order: _Order | None) -> None:
-        if self._line is not None:
-            loop, orders = self._line
-            loop.call_soon_threadsafe(orders.put_nowait, order)
+        line = self._line
+        if line is not None:
+            loop, orders = line
+            # It may have ended this very moment.
+            with suppress(RuntimeError):
+                loop.call_soon_threadsafe(orders.put_nowait, order)
 
     @asynccontextmanager
     async def living(self) -> AsyncIterator[None]:
@@ -112,7 +115,8 @@ class Twin:
         try:
             asyncio.run(self._live(ready))
         finally:
-            # Whatever became of it, nobody waits for it.
+            # Whatever became of it, nobody waits for it, and the real instrument is given its orders all the same.
+            self._line = None
             ready.set()
 
     async def _live(self, ready: threading.Event) -> None:

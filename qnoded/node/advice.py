@@ -167,7 +167,7 @@ def _about_sifting(link: LinkStatus) -> str:
     if link.keys is not None and link.keys.authentication_low:
         return (
             "key to authenticate with runs dry, and the link ends when it does: find out why blocks give no key "
-            "(qnodectl keys), or prepare a new first secret for both nodes"
+            "(qnodectl keys), or begin the link anew: qnodectl enrol and one new first secret at both nodes"
         )
     if link.keys is not None and not link.keys.blocks_distilled and sum(link.keys.discarded.values()) >= MANY_BLOCKS:
         return "no block gives a key: qnodectl events says why of each"

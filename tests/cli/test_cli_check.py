@@ -208,7 +208,7 @@ def test_what_is_no_file_neither_hangs_nor_traces(
         ("[node\n", "TOML:"),
         ("[" * 100_000, "TOML: "),
         ("a = " + "[" * 50_000, "nested too deeply to be settings"),
-        ("[node]\nname = alice\n", "(at line 2, column 8): 'name = alice'; texts stand in quotes, numbers do not"),
+        ("[node]\nname = alice\n", "(at line 2, column 8): the value of name; texts stand in quotes, numbers do not"),
         ("[node]\nname = 'a'\n[instruments.laser]\ndrvier = 'b'\n", "driver: is missing; did you mean it by drvier?"),
     ],
 )
@@ -250,6 +250,15 @@ def test_a_secret_given_for_settings_is_not_repeated(
     said = capsys.readouterr().err
     assert "a line of settings is KEY = VALUE or [TABLE]" in said
     assert not any(line[:8] in said for line in secret.splitlines())
+
+
+def test_of_a_wrong_line_its_value_is_not_repeated(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "wg0.conf"
+    file.write_text("[Interface]\nPrivateKey = yAnz5TF+lXXJte14tji3zlMNq+hd2rYUIgJBgB3fBmk=\n")
+    assert main(["check", str(file)]) == 2
+    said = capsys.readouterr().err
+    assert "the value of PrivateKey" in said
+    assert "yAnz5TF" not in said
 
 
 def test_mistakes_are_told_by_the_exit_code_to_whoever_leaves_before_the_end(tmp_path: Path) -> None:

@@ -205,7 +205,8 @@ def test_an_older_copy_of_a_store_is_refused_at_both_ends_before_anything_is_sea
     told = begin(*((old, other), (other, old))[who])
     for end, where in zip((told.alice, told.bob), (("here", "at the peer"), ("at the peer", "here"))[who], strict=True):
         assert isinstance(end, LedgersDiffer)
-        assert f"the key store {where} is an older copy: it sealed with 16 bytes of key, 24 were heard" in str(end)
+        assert f"the key store {where} is an older copy" in str(end)
+        assert "it sealed with 16 bytes of key, 24 were heard" in str(end)
 
 
 def test_seals_that_were_lost_on_their_way_are_no_older_copy() -> None:

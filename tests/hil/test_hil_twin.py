@@ -81,6 +81,20 @@ def test_a_value_and_a_state_that_differ_are_told_with_their_place(tmp_path: Pat
     asyncio.run(scenario())
 
 
+def test_a_twin_that_is_gone_keeps_no_order_from_the_real_instrument(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def gone(self: Twin, ready: threading.Event) -> None:
+        self._line = asyncio.get_running_loop(), asyncio.Queue()
+        ready.set()
+
+    async def scenario() -> None:
+        assert (await followed(real(), tmp_path, emits=True)).compared == 0
+
+    monkeypatch.setattr(Twin, "_live", gone)
+    asyncio.run(scenario())
+
+
 def test_an_error_that_only_the_real_one_has_is_a_difference_and_no_other_harm(tmp_path: Path) -> None:
     async def scenario() -> None:
         twins: list[Twin] = []

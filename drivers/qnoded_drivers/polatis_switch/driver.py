@@ -97,8 +97,9 @@ class PolatisSwitch:
         if asked is None:
             return tuple(there)
         strangers = sorted(set(asked) - set(there))
-        if strangers or not there:
-            problem = f"{self._line}: its {name} are {there[0]} to {there[-1]}, the settings name {strangers}"
+        if strangers:
+            has = f"{there[0]} to {there[-1]}" if there else "none"
+            problem = f"{self._line}: its {name} are {has}, the settings name {strangers}"
             raise InstrumentFault(problem)
         return asked
 

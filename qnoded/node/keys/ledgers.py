@@ -73,7 +73,9 @@ def compared(work: Work, contents: Contents, link: str, *, equal: bool) -> None:
         return
     if equal:
         work.row("UPDATE pool SET halted = NULL WHERE link = ? AND halted = ?", (link, PEER_DIFFERS))
-        _withhold(work, contents, link, "")
+        if contents.of(link).withheld == PEER_DIFFERS:
+            # Not what an operator has declared meanwhile.
+            _withhold(work, contents, link, "")
     else:
         work.row("UPDATE pool SET halted = ? WHERE link = ? AND halted IS NULL", (PEER_DIFFERS, link))
         _withhold(work, contents, link, contents.of(link).withheld or PEER_DIFFERS)

@@ -23,7 +23,7 @@ TAGS_PER_HASH_KEY: Final = 1 << 20
 (docs/amplification.md). At a tag a second it is twelve days."""
 
 DECLARED_LOST: Final = "its operator has declared its ledger lost"
-PEER_DIFFERS: Final = "the peer does not have this ledger"
+PEER_DIFFERS: Final = "the peer's ledger was not found equal"
 """Over as soon as it shows the same one again."""
 WITHHOLDING: Final = (DECLARED_LOST, PEER_DIFFERS)
 """Why a link is halted that hands no keys out either."""
@@ -113,7 +113,8 @@ def accept(work: Work, contents: Contents, link: str, place: TagPlace) -> None:
 def halt(work: Work, contents: Contents, link: str, reason: str) -> None:
     """Accept and say nothing more on a link until it is enrolled anew: a further attempt is a further guess."""
     contents.of(link)
-    work.row("UPDATE pool SET halted = coalesce(halted, ?) WHERE link = ?", (reason, link))
+    # What a session merely found must not hide this: it ends with the next session that finds otherwise.
+    work.row("UPDATE pool SET halted = coalesce(nullif(halted, ?), ?) WHERE link = ?", (PEER_DIFFERS, reason, link))
 
 
 def levels(work: Work, contents: Contents, link: str) -> PoolLevels:

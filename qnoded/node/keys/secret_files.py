@@ -82,6 +82,9 @@ def read_secret(path: Path) -> Secret:
         os.close(descriptor)
     secret = Secret(memoryview(content)[:filled])
     content[:] = bytes(size_bytes)
+    if filled != size_bytes:
+        problem = f"gave {filled} of its {size_bytes} bytes"
+        raise ConfigError(path, FILE_KIND, problem, "look at the disk that it is on")
     return secret
 
 
